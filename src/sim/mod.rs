@@ -1,0 +1,1 @@
+//! Floor 8: drives the agent in virtual time.

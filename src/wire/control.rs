@@ -1,0 +1,229 @@
+//! The control protocol: one JSON document a line over a Unix stream socket.
+//!
+//! A client writes a [`Request`] and reads a [`Response`]. All times are in seconds,
+//! all frequencies in ppm. Signs follow chrony: `frequency_ppm` is positive when the
+//! uncorrected clock runs fast, an `offset` is positive when the local clock is ahead
+//! of the source, `system_offset` is positive when the clock is ahead of (fast of) the line.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A question.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Everything that is published.
+    Report,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Report`].
+    Report(Box<Report>),
+    /// The question could not be answered.
+    Error {
+        /// What was wrong and what to do.
+        message: String,
+    },
+}
+
+/// An error bound in the form that grows by itself: the error is `error + growth_ppm * 1e-6 * age`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BoundReport {
+    /// Seconds, at the time of the report; `None` while nothing is known.
+    pub error: Option<f64>,
+    /// How fast it grows.
+    pub growth_ppm: f64,
+}
+
+/// Everything the agent publishes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The program's version.
+    pub version: String,
+    /// Seconds since 1970 on the line (the best knowledge of the time) when the report was made.
+    pub time: f64,
+    /// Seconds since the agent started.
+    pub uptime: f64,
+    /// The state of time.
+    pub tracking: Tracking,
+    /// Every source.
+    pub sources: Vec<Source>,
+    /// What happened so far.
+    pub counters: Counters,
+    /// The machine.
+    pub platform: Platform,
+    /// What is wrong, one sentence each; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// What `tracking` prints.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tracking {
+    /// `unsynchronised`, `synchronised`, `holdover` or `disrupted`.
+    pub status: String,
+    /// Line time since which this status holds.
+    pub status_since: f64,
+    /// Four bytes in hexadecimal.
+    pub reference_id: String,
+    /// The selected source's name; empty if none.
+    pub reference_name: String,
+    /// 1..=16.
+    pub stratum: u8,
+    /// Line time of the last update; 0 if never.
+    pub reference_time: f64,
+    /// How far the system clock is ahead of the line.
+    pub system_offset: f64,
+    /// The last update's offset (positive: the clock was ahead).
+    pub last_offset: f64,
+    /// Long-term root mean square of the offsets.
+    pub rms_offset: f64,
+    /// By how much the uncorrected clock runs fast.
+    pub frequency_ppm: f64,
+    /// Difference between the last measured frequency and the one in use.
+    pub residual_frequency_ppm: f64,
+    /// Uncertainty of the frequency.
+    pub skew_ppm: f64,
+    /// To the primary clock.
+    pub root_delay: f64,
+    /// To the primary clock, at the time of the report.
+    pub root_dispersion: f64,
+    /// Between the last two updates.
+    pub update_interval: f64,
+    /// `Normal`, `Insert second`, `Delete second` or `Not synchronised`.
+    pub leap: String,
+    /// How wrong the line can be.
+    pub line: BoundReport,
+    /// How wrong the system clock can be.
+    pub clock: BoundReport,
+    /// `kernel`, `shadow` or `simulated`.
+    pub clock_kind: String,
+    /// The slew now in progress: seconds still to be removed and the rate used.
+    pub slewing_ppm: f64,
+}
+
+/// One row of `sources` and `sourcestats`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// As configured: a host name, an address or a refclock's reference id.
+    pub name: String,
+    /// The resolved address; empty for a refclock.
+    pub address: String,
+    /// `server` or `refclock`.
+    pub mode: String,
+    /// `PHC`, `KVM`, `VMCLOCK`, or `NTP`.
+    pub kind: String,
+    /// The word for the state, e.g. `selected`, `falseticker`.
+    pub state: String,
+    /// The mark of chronyc's second column.
+    pub mark: char,
+    /// Why the source is in this state.
+    pub reason: String,
+    /// Four bytes in hexadecimal: what the source itself follows.
+    pub reference_id: String,
+    /// Its stratum.
+    pub stratum: u8,
+    /// log2 of the interval in seconds.
+    pub poll: i8,
+    /// The reachability register.
+    pub reach: u8,
+    /// Seconds since the last valid sample; `None` if there was none.
+    pub last_sample_age: Option<f64>,
+    /// The last sample's offset against the clock as it is now (positive: the clock is ahead).
+    pub last_offset: f64,
+    /// The same as measured then.
+    pub measured_offset: f64,
+    /// Margin of error of that sample.
+    pub last_error: f64,
+    /// Half the root delay plus root dispersion, with the path to us.
+    pub root_distance: f64,
+    /// Estimated offset (positive: the clock is ahead).
+    pub offset: f64,
+    /// Its uncertainty (one sigma).
+    pub offset_sigma: f64,
+    /// Round-trip delay of the last sample.
+    pub delay: f64,
+    /// Standard deviation of the samples.
+    pub jitter: f64,
+    /// Samples used in the estimate.
+    pub samples: u32,
+    /// Runs of residuals of one sign.
+    pub runs: u32,
+    /// Seconds covered by the samples.
+    pub span: f64,
+    /// Residual frequency of the clock against the source (positive: the clock runs fast).
+    pub frequency_ppm: f64,
+    /// Its uncertainty.
+    pub skew_ppm: f64,
+    /// `utc`, `tai`, `smeared` or `unknown`.
+    pub timescale: String,
+    /// Requests or readings made.
+    pub sent: u64,
+    /// Valid answers or readings.
+    pub received: u64,
+    /// Answers and readings thrown away, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Options such as `prefer`.
+    pub options: Vec<String>,
+    /// The last error of a source that cannot be read or resolved; empty if none.
+    pub error: String,
+}
+
+/// Totals since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Steps we made.
+    pub steps: u64,
+    /// Slews we began.
+    pub slews: u64,
+    /// Steps of the clock by somebody else.
+    pub foreign_steps: u64,
+    /// Disruptions by kind.
+    pub disruptions: BTreeMap<String, u64>,
+    /// Adjustments the kernel refused.
+    pub clock_errors: u64,
+    /// Packets that matched no source.
+    pub stray_packets: u64,
+    /// Wake-ups of the event loop.
+    pub wakeups: u64,
+}
+
+/// What the machine is.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Platform {
+    /// `kvm`, `hyperv`, `vmware`, `xen`, `qemu-tcg`, `none`, ...
+    pub hypervisor: String,
+    /// `aws`, `google`, `azure`, ... or `unknown`.
+    pub cloud: String,
+    /// The kernel's clocksource.
+    pub clocksource: String,
+    /// The kvm-clock page, where it can be read.
+    pub pvclock: Option<Pvclock>,
+    /// Seconds of CPU time that the hypervisor took, from `/proc/stat`.
+    pub steal_seconds: Option<f64>,
+}
+
+/// The kvm-clock page.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Pvclock {
+    /// Rises by two at each rewrite.
+    pub version: u32,
+    /// Bit 0: the TSC is stable, bit 1: the guest was stopped.
+    pub flags: u8,
+    /// The counter's frequency according to the page.
+    pub frequency_hz: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_small_json_lines() {
+        assert_eq!(serde_json::to_string(&Request::Report).unwrap(), r#"{"command":"report"}"#);
+        assert!(serde_json::from_str::<Request>(r#"{"command":"reboot"}"#).is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! Floor 2: bytes to structs and back, nothing else.
+
+pub mod control;
