@@ -102,7 +102,7 @@ impl NtpTimestamp {
 
     /// The NTP timestamp of a UTC time, rounded to the nearest 2^-32 s.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the era is dropped on purpose")]
+    #[expect(clippy::cast_sign_loss, reason = "the era is dropped on purpose")]
     pub const fn from_utc(utc: Timestamp) -> Self {
         let (seconds, nanos) = utc.parts();
         let fraction = ((nanos << 32) + 500_000_000) / 1_000_000_000;
@@ -112,7 +112,12 @@ impl NtpTimestamp {
 
     /// The UTC time meant, in the era that brings it closest to `pivot` (within 68 years).
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "modular arithmetic over one era")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "modular arithmetic over one era"
+    )]
     pub const fn to_utc(self, pivot: Timestamp) -> Timestamp {
         let seconds = (self.0 >> 32) as u32;
         let fraction = (self.0 & 0xffff_ffff) as i64;
