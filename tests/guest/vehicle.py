@@ -120,8 +120,7 @@ class Guest:
             self.qmp = Qmp(qmp)
             self.channel = wait_for("the command socket", lambda: connect(commands), 20)
             self.received = b""
-            # Until init listens, what is sent is lost.
-            wait_for("the guest's first answer", lambda: self._ask("true", 0.5), 60, interval=0)
+            self.wait_until_it_answers(60)
             # The kernel refines the TSC's rate in the first seconds.
             self.wait(
                 "the TSC", "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", lambda out: out == "tsc\n", 30
@@ -145,6 +144,10 @@ class Guest:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def wait_until_it_answers(self, timeout):
+        """While the guest boots or resumes, what is sent to it is lost."""
+        wait_for("the guest's answer", lambda: self._ask("true", 0.3), timeout, interval=0)
 
     def ask(self, script, timeout=30):
         """Runs a shell script; returns its exit status, stdout and stderr."""
