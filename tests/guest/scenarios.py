@@ -200,15 +200,17 @@ def server(port, name="host", maxpoll=4):
 @scenario("vehicle")
 def vehicle_is_sound(test):
     """The guest and the probe themselves: what is done to the clock is what is measured. No paraclock."""
-    with test.guest(append=test.oscillator(80)) as guest:
-        def offset():
-            return guest.json(f"probe offset 10.0.2.2 {test.truth.port} 16")
+    with Liar(0.2) as liar, test.guest(append=test.oscillator(80)) as guest:
+
+        def offset(port=test.truth.port):
+            return guest.json(f"probe offset 10.0.2.2 {port} 16")
 
         before = offset()
         guest.run("probe step 3")
         after = offset()
         test.at_most("exchange delay", after["delay"], 5 * MILLISECOND)
         test.at_most("error of a measured step of 3 s", abs(after["offset"] - before["offset"] - 3), 2 * MILLISECOND)
+        test.at_most("error of a lie of 200 ms", abs(after["offset"] - offset(liar.port)["offset"] - 0.2), 2 * MILLISECOND)
         start = guest.uptime()
         wait_for("10 s of the guest's time", lambda: guest.uptime() > start + 10, 30)
         later, elapsed = offset(), guest.uptime() - start

@@ -49,7 +49,7 @@ class Qmp:
     """QEMU's monitor."""
 
     def __init__(self, path):
-        self.socket = wait_for("the monitor's socket", lambda: connect(path), 20)
+        self.socket = connect(path)
         self.file = self.socket.makefile("rw")
         self.events = []
         self.execute("qmp_capabilities")
@@ -86,12 +86,9 @@ class Qmp:
 
 def connect(path):
     client = socket.socket(socket.AF_UNIX)
-    try:
-        client.connect(str(path))
-        return client
-    except OSError:
-        client.close()
-        return None
+    # QEMU listens a moment after the socket appears.
+    wait_for(f"{path.name} of QEMU", lambda: client.connect_ex(str(path)) == 0, 10)
+    return client
 
 
 class Guest:
@@ -117,8 +114,9 @@ class Guest:
                 [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
             )
         try:
+            wait_for("QEMU's sockets", lambda: self._running() and qmp.exists() and commands.exists(), 30)
             self.qmp = Qmp(qmp)
-            self.channel = wait_for("the command socket", lambda: connect(commands), 20)
+            self.channel = connect(commands)
             self.received = b""
             self.wait_until_it_answers(60)
             # The kernel refines the TSC's rate in the first seconds.
@@ -144,6 +142,11 @@ class Guest:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _running(self):
+        if self.process.poll() is not None:
+            raise Failure("the guest does not boot: " + Path(self.log).read_text(errors="replace")[-2000:])
+        return True
 
     def wait_until_it_answers(self, timeout):
         """While the guest boots or resumes, what is sent to it is lost."""
