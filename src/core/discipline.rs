@@ -5,28 +5,8 @@
 use std::time::Duration;
 
 use super::event::Correction;
+use crate::config::Makestep;
 use crate::units::{Offset, Ppm, duration};
-
-/// When a step is allowed at start-up (`makestep`).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct MakeStep {
-    /// Offsets above this are stepped, seconds.
-    pub threshold: f64,
-    /// In how many first updates; `None` means always.
-    pub limit: Option<u32>,
-}
-
-/// What to do when somebody else sets the clock (`foreignstep`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ForeignStep {
-    /// Step back at once: the line still knows the time.
-    #[default]
-    Undo,
-    /// Slew back.
-    Slew,
-    /// Believe it until the sources say otherwise.
-    Accept,
-}
 
 /// Errors above this many sigmas are certain: they are removed quickly.
 const CERTAIN_SIGMAS: f64 = 10.0;
@@ -52,7 +32,7 @@ pub(super) enum Occasion {
 #[derive(Clone, Debug)]
 pub(super) struct Discipline {
     /// From `makestep`.
-    makestep: Option<MakeStep>,
+    makestep: Option<Makestep>,
     /// From `maxslewrate`.
     max_slew: Ppm,
     updates: u32,
@@ -62,7 +42,7 @@ pub(super) struct Discipline {
 impl Discipline {
     /// Nothing done yet.
     #[must_use]
-    pub(super) const fn new(makestep: Option<MakeStep>, max_slew: Ppm) -> Self {
+    pub(super) const fn new(makestep: Option<Makestep>, max_slew: Ppm) -> Self {
         Self { makestep, max_slew, updates: 0, step_once: false }
     }
 
@@ -79,7 +59,8 @@ impl Discipline {
         let restorable = size > max_slew * QUICK_SLEW;
         let stepping = match occasion {
             Occasion::Update => {
-                let allowed = self.makestep.is_some_and(|m| size > m.threshold && m.limit.is_none_or(|limit| self.updates < limit));
+                let allowed =
+                    self.makestep.is_some_and(|m| size > m.threshold.as_secs_f64() && m.limit.is_none_or(|limit| self.updates < limit));
                 self.updates = self.updates.saturating_add(1);
                 allowed || (std::mem::take(&mut self.step_once) && restorable)
             }
@@ -114,7 +95,7 @@ impl Discipline {
 mod tests {
     use super::*;
 
-    fn new(makestep: Option<MakeStep>) -> Discipline {
+    fn new(makestep: Option<Makestep>) -> Discipline {
         Discipline::new(makestep, Ppm::new(83_333.0))
     }
 
@@ -122,10 +103,10 @@ mod tests {
     fn steps_only_where_makestep_allows() {
         let mut none = new(None);
         assert!(matches!(none.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
-        let mut first = new(Some(MakeStep { threshold: 1.0, limit: Some(1) }));
+        let mut first = new(Some(Makestep { threshold: Duration::from_secs(1), limit: Some(1) }));
         assert!(matches!(first.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Step { .. }));
         assert!(matches!(first.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
-        let mut always = new(Some(MakeStep { threshold: 1.0, limit: None }));
+        let mut always = new(Some(Makestep { threshold: Duration::from_secs(1), limit: None }));
         for _ in 0..5 {
             assert!(matches!(always.correct(Occasion::Update, -10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Step { .. }));
         }

@@ -12,12 +12,11 @@ mod line;
 mod pipeline;
 mod select;
 
-pub use discipline::{ForeignStep, MakeStep};
 pub use event::{
     Adjustment, Announcement, Applied, ClockError, Correction, Course, Decision, Event, Generation, ReadError, Reading, Sample, Signal,
     SourceId, SourceState, Status,
 };
 pub use filter::{Filter, Update};
 pub use line::Line;
-pub use pipeline::{Core, CoreOptions, Reference, SourceOptions, SourceView};
+pub use pipeline::{Core, CoreOptions, Reference, SourceView};
 pub use select::{Claim, intersect};

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use super::discipline::{Discipline, ForeignStep, MakeStep, Occasion};
+use super::discipline::{Discipline, Occasion};
 use super::event::{Adjustment, Announcement, Applied, Correction, Course, Decision, Event, Sample, Signal, SourceId, SourceState, Status};
 use super::filter::{Filter, Update};
 use super::line::Line;
 use super::select::{Claim, intersect};
+use crate::config::{ForeignStep, Makestep, SelectOptions};
 use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, duration};
 
 /// How long to wait for other sources once the first has answered.
@@ -31,9 +32,9 @@ const RESTATE: Duration = Duration::from_secs(32);
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
     /// `makestep`.
-    pub makestep: Option<MakeStep>,
-    /// `maxdistance`, seconds.
-    pub max_distance: f64,
+    pub makestep: Option<Makestep>,
+    /// `maxdistance`.
+    pub max_distance: Duration,
     /// `minsources`.
     pub min_sources: usize,
     /// `maxslewrate`.
@@ -52,7 +53,7 @@ impl Default for CoreOptions {
     fn default() -> Self {
         Self {
             makestep: None,
-            max_distance: 3.0,
+            max_distance: Duration::from_secs(3),
             min_sources: 1,
             max_slew: Ppm::new(83_333.333),
             max_drift: Ppm::new(500_000.0),
@@ -63,26 +64,14 @@ impl Default for CoreOptions {
     }
 }
 
-/// Selection options of one source.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SourceOptions {
-    /// Followed before others.
-    pub prefer: bool,
-    /// Assumed to be right; the others must agree with it.
-    pub trust: bool,
-    /// Nothing is followed without one of these.
-    pub require: bool,
-    /// Watched, never followed.
-    pub noselect: bool,
-}
-
 #[derive(Clone, Debug)]
 struct Tracked {
     id: SourceId,
-    options: SourceOptions,
+    options: SelectOptions,
     filter: Filter,
     last: Option<Sample>,
     last_residual: f64,
+    surprise: f64,
     reachable: bool,
     synchronised: bool,
     state: SourceState,
@@ -200,7 +189,7 @@ impl Core {
     }
 
     /// Begins to follow a source.
-    pub fn add_source(&mut self, id: SourceId, options: SourceOptions) {
+    pub fn add_source(&mut self, id: SourceId, options: SelectOptions) {
         let (frequency, skew) = match self.known_frequency {
             Some((frequency, skew)) => (frequency, Some(skew)),
             None => (self.line.frequency(), None),
@@ -211,6 +200,7 @@ impl Core {
             filter: Filter::new(frequency, skew),
             last: None,
             last_residual: 0.0,
+            surprise: 0.0,
             reachable: true,
             synchronised: true,
             state: if options.noselect { SourceState::Noselect } else { SourceState::Waiting },
@@ -272,6 +262,11 @@ impl Core {
         source.last_residual = sample.reference.since(course).seconds();
         source.last = Some(*sample);
         let update = source.filter.update(sample);
+        source.surprise = match update {
+            Update::First => 0.0,
+            Update::Accepted { sigmas, .. } => sigmas,
+            Update::Jumped(_) => f64::INFINITY,
+        };
         if update == Update::First && self.first_sample.is_none() && !source.options.noselect {
             self.first_sample = Some(now);
         }
@@ -475,7 +470,7 @@ impl Core {
                 SourceState::Timescale
             } else {
                 let (low, _, high) = source.filter.interval(origin, now);
-                let distant = (high - low) / 2.0 + source.root() > self.options.max_distance;
+                let distant = (high - low) / 2.0 + source.root() > self.options.max_distance.as_secs_f64();
                 // `Selected` stands for "candidate" until the end of this function.
                 if distant { SourceState::Distant } else { SourceState::Selected }
             };
@@ -719,6 +714,16 @@ impl Core {
     #[must_use]
     pub const fn sigma(&self) -> f64 {
         self.sigma
+    }
+
+    /// For the poll interval: how many sigmas the last sample was off, and whether `ahead` from now the
+    /// doubt about the source's phase would exceed the noise of its samples.
+    #[must_use]
+    pub fn outlook(&self, id: SourceId, now: Instant, ahead: Duration) -> (f64, bool) {
+        self.sources
+            .iter()
+            .find(|s| s.id == id)
+            .map_or((0.0, false), |source| (source.surprise, source.filter.sigma(now + ahead) > 2.0 * source.filter.jitter()))
     }
 
     /// What is known of one source.
