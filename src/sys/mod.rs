@@ -9,4 +9,4 @@ mod peek;
 //ptp
 pub mod pvclock;
 pub mod time;
-//vmclock
+pub mod vmclock;
