@@ -6,7 +6,7 @@
 pub mod counter;
 pub mod cpuid;
 mod peek;
-//ptp
+pub mod ptp;
 pub mod pvclock;
 pub mod time;
 pub mod vmclock;
