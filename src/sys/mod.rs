@@ -8,5 +8,7 @@ pub mod cpuid;
 mod peek;
 pub mod ptp;
 pub mod pvclock;
+pub mod socket;
 pub mod time;
+pub mod timex;
 pub mod vmclock;
