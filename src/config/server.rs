@@ -181,6 +181,10 @@ pub(super) fn unserved_option(
         line.skip_rest();
         return Err(word.problem("a comment needs a line of its own: move it to the line above"));
     }
+    // What looks like its value is no option of its own.
+    while line.peek().is_some_and(|value| value.text.starts_with(|c: char| c.is_ascii_digit() || c == '-')) {
+        line.next();
+    }
     let names = served.iter().copied().chain(unserved.iter().map(|(known, _)| *known));
     Err(word.problem(format!("unknown option {} of `{}`{}", quoted(word.text), line.directive(), did_you_mean(&name, names))))
 }

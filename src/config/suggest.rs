@@ -1,6 +1,6 @@
 //! The nearest known name to a misspelt one.
 
-/// ` (did you mean ...?)`, or nothing if no name is near.
+/// `; did you mean ...?`, or nothing if no name is near.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
     nearest(&word.to_ascii_lowercase(), names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
@@ -10,8 +10,8 @@ fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n s
     let length = word.chars().count();
     // A misspelling keeps most of its letters; a long word is none of ours.
     let limit = match length {
-        0..=3 => 1,
-        4..=6 => 2,
+        0..=4 => 1,
+        5..=6 => 2,
         7..=40 => length / 3,
         _ => return None,
     };
