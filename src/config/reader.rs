@@ -14,7 +14,7 @@ use super::{Config, Diagnostic, ExplainedLine, Files, Origin, Severity};
 const MAX_DEPTH: usize = 10;
 
 /// How many files one configuration may read: far more than anybody needs, and an end to mistakes.
-const MAX_FILES: usize = 1000;
+const MAX_FILES: usize = 256;
 
 /// What a file may say.
 #[derive(Clone, Copy, PartialEq, Eq)]

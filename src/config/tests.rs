@@ -304,7 +304,7 @@ fn inclusions_end() {
     wide.push(("/8", ""));
     let all = shown(&load(Path::new("/0"), &Memory::with(&wide)).unwrap_err());
     assert_eq!(all.len(), 1);
-    assert!(all[0].contains("more than 1000 files are included"), "{}", all[0]);
+    assert!(all[0].contains("more than 256 files are included"), "{}", all[0]);
 }
 
 #[test]
