@@ -3,8 +3,21 @@
 //!
 //! No file is opened here: [`load`] reads through the [`Files`] that it is given.
 
+mod access;
 mod diagnostic;
+mod directives;
+mod discipline;
+mod glob;
+mod line;
+mod network;
+mod process;
+mod reader;
+mod refclock;
+mod say;
+mod server;
+mod suggest;
 mod types;
+mod unserved;
 
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use types::{
@@ -25,13 +38,34 @@ pub trait Files {
 }
 
 /// Reads a configuration file and all that it includes.
-pub fn load(_path: &Path, _files: &dyn Files) -> Result<Config, Vec<Diagnostic>> {
-    Ok(Config::default())
+///
+/// # Errors
+/// Everything that is wrong in any of the files, in the order it was read.
+pub fn load(path: &Path, files: &dyn Files) -> Result<Config, Vec<Diagnostic>> {
+    let mut reader = reader::Reader::new(files);
+    reader.main_file(path);
+    reader.finish()
 }
 
 /// Reads directives given on the command line, one an argument; no file is read but by `include` and its kin.
-pub fn parse_directives(_directives: &[String], _files: &dyn Files) -> Result<Config, Vec<Diagnostic>> {
-    Ok(Config::default())
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn parse_directives(directives: &[String], files: &dyn Files) -> Result<Config, Vec<Diagnostic>> {
+    let mut reader = reader::Reader::new(files);
+    reader.arguments(directives);
+    reader.finish()
+}
+
+/// Reads the `*.sources` files of one entry of [`Config::source_dirs`] again: a configuration
+/// that holds their servers and warnings alone.
+///
+/// # Errors
+/// Everything that is wrong in any of the files.
+pub fn load_sources(dirs: &[PathBuf], files: &dyn Files) -> Result<Config, Vec<Diagnostic>> {
+    let mut reader = reader::Reader::new(files);
+    reader.source_dirs(dirs);
+    reader.finish()
 }
 
 /// What every line of a configuration means: `file:line: meaning`.
@@ -39,3 +73,6 @@ pub fn parse_directives(_directives: &[String], _files: &dyn Files) -> Result<Co
 pub fn explain(config: &Config) -> Vec<String> {
     config.lines.iter().map(|line| format!("{}:{}: {}", line.origin.file, line.origin.line, line.meaning)).collect()
 }
+
+#[cfg(test)]
+mod tests;
