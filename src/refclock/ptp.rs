@@ -4,7 +4,8 @@
 //! device is opened at the first reading and again after it went away. Its timescale and how
 //! far to believe it are the configuration's and the core's business.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::{ReadError, Reading};
@@ -18,7 +19,8 @@ pub struct Options {
     pub device: String,
     /// Readings in one go, 1..=25. Costs as many of a rationed device's (ENA: 125 a second).
     pub samples: u32,
-    /// The device's own statement of its error, from elsewhere (ENA: a sysfs file).
+    /// How wrong the device can be, if configured; a device that states more has the last word
+    /// (ENA does, in a file of sysfs).
     pub max_error: Duration,
     /// Where `sys` and `dev` are: `/`.
     pub root: PathBuf,
@@ -37,13 +39,14 @@ impl Options {
 pub struct Ptp {
     options: Options,
     clock: Option<ptp::Clock>,
+    stated_error: Option<PathBuf>,
 }
 
 impl Ptp {
     /// Touches nothing yet.
     #[must_use]
     pub const fn new(options: Options) -> Self {
-        Self { options, clock: None }
+        Self { options, clock: None, stated_error: None }
     }
 
     /// The way in which it is read, once it was.
@@ -71,6 +74,7 @@ impl Ptp {
                     device: self.options.device.clone(),
                     reason: "no /sys/class/ptp/ptp*/clock_name says so; is its driver loaded (e.g. modprobe ptp_kvm)?".to_owned(),
                 })?;
+                self.stated_error = ptp::error_bound_file(&self.options.root, &path);
                 vacant.insert(ptp::Clock::open(&path)?)
             }
         };
@@ -80,6 +84,21 @@ impl Ptp {
         }
         result
     }
+
+    /// What is configured or what the device states, whichever is more.
+    fn max_error(&self) -> Result<Duration, ReadError> {
+        let stated = self.stated_error.as_deref().map_or(Some(Duration::ZERO), stated_error);
+        stated.map(|stated| stated.max(self.options.max_error)).ok_or_else(|| ReadError::Invalid {
+            device: self.options.device.clone(),
+            reason: "its phc_error_bound says that it is not synchronised".to_owned(),
+        })
+    }
+}
+
+/// Nanoseconds from the device's file; `None` if it says that it does not know.
+fn stated_error(file: &Path) -> Option<Duration> {
+    let nanos: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    (nanos < u64::from(u32::MAX)).then(|| Duration::from_nanos(nanos))
 }
 
 impl Refclock for Ptp {
@@ -93,7 +112,7 @@ impl Refclock for Ptp {
             before: narrowest.before,
             after: narrowest.after,
             reference: narrowest.device,
-            max_error: self.options.max_error,
+            max_error: self.max_error()?,
             tai_offset: None,
             generation: None,
         })
@@ -112,6 +131,15 @@ mod tests {
         assert!(text.contains("modprobe ptp_kvm"), "{text}");
         let mut clock = Ptp::new(Options::new("/nonexistent/ptp9"));
         assert!(matches!(clock.read(), Err(ReadError::Absent { .. })));
+    }
+
+    #[test]
+    fn a_stated_error_is_nanoseconds_or_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, error) in [("17000\n", Some(Duration::from_nanos(17_000))), ("4294967295\n", None), ("-1\n", None), ("", None)] {
+            fs::write(file.path(), text).unwrap();
+            assert_eq!(stated_error(file.path()), error);
+        }
     }
 
     #[test]

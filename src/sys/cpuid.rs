@@ -38,12 +38,10 @@ pub fn signatures() -> Vec<Signature> {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unused_unsafe, reason = "safe in compilers newer than our minimum")]
 fn leaf(number: u32) -> std::arch::x86_64::CpuidResult {
-    #[allow(unused_unsafe, reason = "safe in compilers newer than our minimum")]
     // SAFETY: every x86-64 CPU has CPUID, and unknown leaves only return other numbers.
-    unsafe {
-        std::arch::x86_64::__cpuid(number)
-    }
+    unsafe { std::arch::x86_64::__cpuid(number) }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -49,6 +49,15 @@ pub fn name_of(root: &Path, device: &Path) -> Option<String> {
     list(root).into_iter().find(|entry| fs::canonicalize(&entry.path).is_ok_and(|path| path == device)).map(|entry| entry.name)
 }
 
+/// The file in which a device states its own error in nanoseconds, if it has one (ENA's
+/// `phc_error_bound`). Its content changes: read it with each reading.
+#[must_use]
+pub fn error_bound_file(root: &Path, device: &Path) -> Option<PathBuf> {
+    let device = fs::canonicalize(device).ok()?;
+    let file = root.join("sys/class/ptp").join(device.file_name()?).join("device/phc_error_bound");
+    file.exists().then_some(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +86,16 @@ mod tests {
         assert_eq!(find(root.path(), "hyperv"), None);
         assert_eq!(name_of(root.path(), &root.path().join("dev/ptp_ena")).as_deref(), Some("ena-ptp-06"));
         assert_eq!(name_of(root.path(), Path::new("/nonexistent")), None);
+    }
+
+    #[test]
+    fn an_error_bound_belongs_to_its_device() {
+        let root = tree();
+        let file = root.path().join("sys/class/ptp/ptp2/device/phc_error_bound");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "17000\n").unwrap();
+        assert_eq!(error_bound_file(root.path(), &root.path().join("dev/ptp_ena")), Some(file));
+        assert_eq!(error_bound_file(root.path(), &root.path().join("dev/ptp0")), None);
     }
 
     #[test]
