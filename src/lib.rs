@@ -1,4 +1,5 @@
 //! Paraclock: a guest time agent.
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;

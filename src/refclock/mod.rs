@@ -1,5 +1,9 @@
 //! Floor 7: local reference clocks, one file a kind.
 
+pub mod kvm_clock;
+pub mod ptp;
+pub mod vmclock;
+
 use std::os::fd::BorrowedFd;
 
 use crate::core::{ReadError, Reading};

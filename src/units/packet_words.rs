@@ -45,8 +45,12 @@ impl Poll {
 
     /// Held within [`Poll::MIN`] and [`Poll::MAX`].
     #[must_use]
-    pub fn new(log2_seconds: i8) -> Self {
-        Self(log2_seconds.clamp(Self::MIN.0, Self::MAX.0))
+    pub const fn new(log2_seconds: i8) -> Self {
+        Self(match log2_seconds {
+            i8::MIN..-7 => Self::MIN.0,
+            -7..=24 => log2_seconds,
+            25.. => Self::MAX.0,
+        })
     }
 
     /// The exponent.

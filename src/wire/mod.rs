@@ -1,3 +1,4 @@
 //! Floor 2: bytes to structs and back, nothing else.
 
 pub mod control;
+pub mod ntp;

@@ -1,0 +1,654 @@
+//! Floor 5: the one machine. Core and associations; [`Input`] in, [`Output`]s out.
+//!
+//! `run/daemon.rs` and `sim/world.rs` are two executors of this same machine, so everything it
+//! decides (polls, reach, kisses, disruption, hold-over) is simulated as well as run. Nothing here
+//! reads a clock, opens a socket or logs: time arrives as `now`, randomness from a seed.
+
+mod local_clock;
+mod names;
+mod report;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::config::{RefclockDirective, SelectOptions, ServerDirective};
+use crate::core::{
+    Adjustment, Applied, ClockError, Core, CoreOptions, Correction, Course, Decision, Event, ReadError, Reading, Signal, SourceId, Status,
+};
+use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
+use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
+use crate::wire::ntp::HEADER_LEN;
+
+use local_clock::LocalClock;
+use names::Name;
+pub use report::Surroundings;
+
+/// More sources than this are not followed.
+const MAX_SOURCES: usize = 64;
+/// How often a steered clock is looked after.
+const WATCH: Duration = Duration::from_secs(1);
+/// The first save of the frequency comes this long after the start.
+const FIRST_SAVE: Duration = Duration::from_secs(20);
+/// The state is saved at least this often (the drift file's age tells the next start the time).
+const SAVE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Names a host name to be resolved.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NameId(pub u32);
+
+/// How an agent begins.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// For the core.
+    pub core: CoreOptions,
+    /// `server` and `pool` lines, with the timescale each is known to hand out.
+    pub servers: Vec<(ServerDirective, Timescale)>,
+    /// `refclock` lines; the executor opens the devices in this order.
+    pub refclocks: Vec<RefclockDirective>,
+    /// Frequency and its uncertainty from the drift file.
+    pub drift: Option<(Ppm, Ppm)>,
+    /// Least time between two saves once the frequency is known well.
+    pub save_interval: Duration,
+    /// The clock's course at the start.
+    pub course: Course,
+    /// The clock was moved to a floor at start: the first measurement may step it.
+    pub clock_is_a_guess: bool,
+    /// True if somebody else could set the clock: look after it each second.
+    pub watch: bool,
+    /// TAI minus UTC as the kernel knows it.
+    pub tai_offset: Option<i16>,
+    /// log2 of the clock's precision, for replies.
+    pub precision: i8,
+    /// For nonces and poll times.
+    pub seed: [u8; 32],
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// [`Agent::next_wake`] has come, or any other time.
+    Timer,
+    /// An answer to [`Output::Read`].
+    Reading {
+        /// Which refclock.
+        source: SourceId,
+        /// What it said.
+        result: Result<Reading, ReadError>,
+    },
+    /// Something happened to this machine's time.
+    Signal(Signal),
+    /// An answer to [`Output::Apply`].
+    Applied(Result<Applied, ClockError>),
+    /// A datagram arrived on a request's socket.
+    Datagram {
+        /// The request.
+        token: Token,
+        /// Its sender.
+        from: SocketAddr,
+        /// Our address.
+        to: IpAddr,
+        /// When, on the timebase; `None` if the kernel's stamp could not be placed there.
+        received: Option<Instant>,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// A request left.
+    Sent {
+        /// The request.
+        token: Token,
+        /// When, by the kernel's stamp or the timebase just before sending.
+        at: Instant,
+    },
+    /// A request could not be sent.
+    SendFailed {
+        /// The request.
+        token: Token,
+    },
+    /// An answer to [`Output::Resolve`]; empty if the name could not be resolved.
+    Resolved {
+        /// The name.
+        name: NameId,
+        /// What it stands for.
+        addresses: &'a [IpAddr],
+    },
+    /// The program is about to end.
+    Farewell,
+}
+
+/// What the executor must do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Read a refclock.
+    Read(SourceId),
+    /// Send a request from a fresh port.
+    Send {
+        /// Its name.
+        token: Token,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: [u8; HEADER_LEN],
+    },
+    /// No answer to this request is awaited any more: close its socket.
+    Close(Token),
+    /// Order the clock.
+    Apply(Adjustment),
+    /// Look up a host name.
+    Resolve(NameId),
+    /// Write the drift file: frequency of the timebase's oscillator (positive: fast) and its uncertainty.
+    Save {
+        /// By how much the uncorrected clock runs fast.
+        frequency: Ppm,
+        /// One sigma.
+        skew: Ppm,
+    },
+    /// [`Agent::published`] changed.
+    Publish,
+}
+
+/// What everybody may know at once, without asking for a whole report.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Published {
+    /// The state of time.
+    pub status: Status,
+    /// When that status began.
+    pub since: Instant,
+    /// What servers reply with.
+    pub snapshot: Snapshot,
+    /// How wrong the line can be.
+    pub line: Bound,
+    /// How wrong the clock can be.
+    pub clock: Bound,
+    /// The clock's course.
+    pub course: Course,
+    /// The best source.
+    pub selected: Option<SourceId>,
+}
+
+/// Totals of what the agent did and saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Steps made.
+    pub steps: u64,
+    /// Slews begun.
+    pub slews: u64,
+    /// Steps by somebody else.
+    pub foreign_steps: u64,
+    /// Refused adjustments.
+    pub clock_errors: u64,
+    /// Datagrams that no source wanted.
+    pub stray_packets: u64,
+    /// Times that [`Input::Timer`] came.
+    pub wakeups: u64,
+    /// Restores announced by a device.
+    pub restores: u64,
+    /// Migrations announced by a device.
+    pub migrations: u64,
+    /// Suspends.
+    pub suspends: u64,
+    /// Changes of the clocksource.
+    pub clocksource_changes: u64,
+    /// Times the event loop came late.
+    pub stalls: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Ntp(Box<Association>),
+    Local(Box<LocalClock>),
+}
+
+#[derive(Debug)]
+struct Source {
+    id: SourceId,
+    name: String,
+    from: Option<NameId>,
+    select: SelectOptions,
+    timescale: Timescale,
+    kind: Kind,
+    denied: bool,
+    was_reachable: bool,
+    sequence: u32,
+}
+
+/// The one machine.
+#[derive(Debug)]
+pub struct Agent {
+    core: Core,
+    sources: Vec<Source>,
+    names: Vec<Name>,
+    next_id: u32,
+    outputs: VecDeque<Output>,
+    rng: ChaCha12Rng,
+    totals: Totals,
+    published: Published,
+    core_next: Option<Instant>,
+    watch: bool,
+    next_watch: Instant,
+    started: Instant,
+    saved: Option<(Instant, Ppm)>,
+    save_interval: Duration,
+    precision: i8,
+    tai_offset: Option<i16>,
+    clock_error: Option<ClockError>,
+}
+
+impl Agent {
+    /// An agent that begins at `now`. Its first outputs are ready.
+    #[must_use]
+    pub fn new(setup: Setup, now: Instant) -> Self {
+        let mut core = Core::new(setup.core, now, setup.course, setup.drift);
+        if setup.clock_is_a_guess {
+            core.clock_is_a_guess();
+        }
+        core.set_tai_offset(setup.tai_offset);
+        let published = publish(&core, now, setup.precision, ReferenceId::NONE);
+        let mut agent = Self {
+            core,
+            sources: Vec::with_capacity(16),
+            names: Vec::new(),
+            next_id: 0,
+            outputs: VecDeque::with_capacity(32),
+            rng: ChaCha12Rng::from_seed(setup.seed),
+            totals: Totals::default(),
+            published,
+            core_next: None,
+            watch: setup.watch,
+            next_watch: now + WATCH,
+            started: now,
+            saved: None,
+            save_interval: setup.save_interval,
+            precision: setup.precision,
+            tai_offset: setup.tai_offset,
+            clock_error: None,
+        };
+        let decision = agent.core.start(now);
+        agent.obey(&decision);
+        for directive in setup.refclocks {
+            agent.add_refclock(directive, now);
+        }
+        for (directive, timescale) in setup.servers {
+            agent.add_server(directive, timescale, now);
+        }
+        agent.outputs.push_back(Output::Publish);
+        agent
+    }
+
+    /// Takes in one input. Outputs are then ready in [`Agent::poll`].
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Timer => self.on_timer(now),
+            Input::Reading { source, result } => self.on_reading(now, source, result),
+            Input::Signal(signal) => self.on_signal(now, signal),
+            Input::Applied(result) => self.on_applied(now, result),
+            Input::Datagram { token, from, to, received, bytes } => self.on_datagram(now, token, from, to, received, bytes),
+            Input::Sent { token, at } => {
+                if let Some(Source { kind: Kind::Ntp(association), .. }) = self.source_of(token) {
+                    association.on_sent(token, at);
+                }
+            }
+            Input::SendFailed { token } => {
+                if let Some(Source { kind: Kind::Ntp(association), .. }) = self.source_of(token) {
+                    association.on_send_failed(token);
+                }
+                self.outputs.push_back(Output::Close(token));
+            }
+            Input::Resolved { name, addresses } => self.on_resolved(now, name, addresses),
+            Input::Farewell => self.save(now, true),
+        }
+        let follows = self.followed_reference_id();
+        let published = publish(&self.core, now, self.precision, follows);
+        if published != self.published {
+            self.published = published;
+            self.outputs.push_back(Output::Publish);
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timer`] should come at the latest.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        let sources = self.sources.iter().filter_map(|s| match &s.kind {
+            Kind::Ntp(association) => association.next(),
+            Kind::Local(clock) => clock.next(),
+        });
+        let names = self.names.iter().filter_map(Name::next);
+        let watch = self.watch.then_some(self.next_watch);
+        sources.chain(names).chain(watch).chain(self.core_next).min()
+    }
+
+    /// What everybody may know.
+    #[must_use]
+    pub const fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Totals since the start.
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The core, for the curious (reports, simulator).
+    #[must_use]
+    pub const fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The host name behind a [`NameId`].
+    #[must_use]
+    pub fn host(&self, name: NameId) -> Option<&str> {
+        self.names.iter().find(|n| n.id == name).map(|n| n.directive.name.as_str())
+    }
+
+    /// The name of a source as people know it.
+    #[must_use]
+    pub fn source_name(&self, id: SourceId) -> Option<&str> {
+        self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str())
+    }
+
+    fn new_id(&mut self) -> SourceId {
+        let id = SourceId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    fn add_refclock(&mut self, directive: RefclockDirective, now: Instant) {
+        let id = self.new_id();
+        let index = self.sources.len();
+        let clock = LocalClock::new(id, &directive, index, now);
+        self.core.add_source(id, SelectOptions { noselect: directive.select.noselect || !clock.tells_time(), ..directive.select });
+        self.sources.push(Source {
+            id,
+            name: clock.name(),
+            from: None,
+            select: directive.select,
+            timescale: clock.timescale(),
+            kind: Kind::Local(Box::new(clock)),
+            denied: false,
+            was_reachable: true,
+            sequence: 0,
+        });
+    }
+
+    fn add_server(&mut self, directive: ServerDirective, timescale: Timescale, now: Instant) {
+        if let Ok(address) = directive.name.parse::<IpAddr>() {
+            self.add_association(&directive, address, timescale, None, now);
+            return;
+        }
+        let id = NameId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.names.push(Name::new(id, directive, timescale, now));
+    }
+
+    fn add_association(&mut self, directive: &ServerDirective, address: IpAddr, timescale: Timescale, from: Option<NameId>, now: Instant) {
+        if self.sources.len() >= MAX_SOURCES {
+            return;
+        }
+        let id = self.new_id();
+        let options = AssociationOptions {
+            min_poll: directive.min_poll,
+            max_poll: directive.max_poll,
+            iburst: directive.iburst,
+            burst: directive.burst,
+            min_stratum: directive.min_stratum,
+            version: directive.version.unwrap_or(4),
+            offset: directive.offset,
+            max_delay: directive.max_delay,
+            timescale,
+        };
+        // Not all at once: up to 50 ms apart for what is added together.
+        let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 50_000));
+        self.core.add_source(id, directive.select);
+        self.sources.push(Source {
+            id,
+            name: if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() },
+            from,
+            select: directive.select,
+            timescale,
+            kind: Kind::Ntp(Box::new(Association::new(id, SocketAddr::new(address, directive.port), options, first))),
+            denied: false,
+            was_reachable: true,
+            sequence: 0,
+        });
+    }
+
+    fn remove_source(&mut self, id: SourceId) {
+        self.sources.retain(|s| s.id != id);
+        self.core.remove_source(id);
+    }
+
+    fn source_of(&mut self, token: Token) -> Option<&mut Source> {
+        let id = u32::try_from(token.0 >> 32).ok()?;
+        self.sources.iter_mut().find(|s| s.id.0 == id)
+    }
+
+    fn on_timer(&mut self, now: Instant) {
+        self.totals.wakeups += 1;
+        for i in 0..self.sources.len() {
+            self.poll_source(now, i);
+        }
+        self.replace_the_silent(now);
+        for name in &mut self.names {
+            if let Some(id) = name.on_timer(now) {
+                self.outputs.push_back(Output::Resolve(id));
+            }
+        }
+        let watched = self.watch && now >= self.next_watch;
+        if watched {
+            // Whole seconds of the timebase, so that this wake-up and those of refclocks fall together.
+            self.next_watch = next_multiple(now, WATCH);
+        }
+        if watched || self.core_next.is_some_and(|next| now >= next) {
+            let decision = self.core.handle(now, Event::Tick);
+            self.obey(&decision);
+        }
+        self.save(now, false);
+    }
+
+    fn poll_source(&mut self, now: Instant, i: usize) {
+        let source = &mut self.sources[i];
+        match &mut source.kind {
+            Kind::Local(clock) => {
+                if clock.on_timer(now) {
+                    self.outputs.push_back(Output::Read(source.id));
+                }
+            }
+            Kind::Ntp(association) => {
+                if let Some(token) = association.give_up(now) {
+                    self.outputs.push_back(Output::Close(token));
+                }
+                let token = Token(u64::from(source.id.0) << 32 | u64::from(source.sequence));
+                if let Some((request, replaced)) = association.on_timer(now, token, &mut self.rng) {
+                    source.sequence = source.sequence.wrapping_add(1);
+                    if let Some(token) = replaced {
+                        self.outputs.push_back(Output::Close(token));
+                    }
+                    self.outputs.push_back(Output::Send { token: request.token, to: request.to, bytes: request.bytes });
+                }
+            }
+        }
+        let reachable = match &source.kind {
+            Kind::Ntp(association) => association.reach().is_reachable() || association.unanswered() < 8,
+            Kind::Local(clock) => clock.reach().is_reachable() || clock.unanswered() < 8,
+        };
+        let lost = source.was_reachable && !reachable;
+        source.was_reachable = reachable;
+        let id = source.id;
+        if lost {
+            let decision = self.core.handle(now, Event::Unreachable(id));
+            self.obey(&decision);
+        }
+    }
+
+    fn on_reading(&mut self, now: Instant, id: SourceId, result: Result<Reading, ReadError>) {
+        let tai_offset = self.tai_offset;
+        let Some(Source { kind: Kind::Local(clock), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
+        let heard = clock.on_reading(result, tai_offset);
+        if let Some(signal) = heard.signal {
+            self.on_signal(now, signal);
+        }
+        if let Some(sample) = heard.sample {
+            if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
+                source.was_reachable = true;
+            }
+            let decision = self.core.handle(now, Event::Sample(sample));
+            self.obey(&decision);
+        }
+    }
+
+    fn on_signal(&mut self, now: Instant, signal: Signal) {
+        match signal {
+            Signal::Generation { from, to } if from.vm_generation == to.vm_generation => self.totals.migrations += 1,
+            Signal::Generation { .. } => self.totals.restores += 1,
+            Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
+            Signal::Suspended { .. } => self.totals.suspends += 1,
+            Signal::Stalled { .. } => self.totals.stalls += 1,
+            Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
+        }
+        let decision = self.core.handle(now, Event::Signal(signal));
+        self.obey(&decision);
+        if matches!(signal, Signal::Generation { .. } | Signal::Suspended { .. }) {
+            for source in &mut self.sources {
+                match &mut source.kind {
+                    Kind::Ntp(association) => association.hurry(now),
+                    Kind::Local(clock) => clock.hurry(now),
+                }
+            }
+            for i in 0..self.sources.len() {
+                self.poll_source(now, i);
+            }
+        }
+    }
+
+    fn on_applied(&mut self, now: Instant, result: Result<Applied, ClockError>) {
+        match result {
+            Ok(applied) => {
+                self.clock_error = None;
+                if applied.stepped.is_some() {
+                    self.totals.steps += 1;
+                }
+                let decision = self.core.handle(now, Event::Applied(applied));
+                self.obey(&decision);
+            }
+            Err(error) => {
+                self.totals.clock_errors += 1;
+                self.clock_error = Some(error);
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, now: Instant, token: Token, from: SocketAddr, to: IpAddr, received: Option<Instant>, bytes: &[u8]) {
+        let time = self.core.line().at(now);
+        let Some(source) = self.source_of(token) else {
+            self.totals.stray_packets += 1;
+            return;
+        };
+        let id = source.id;
+        let Kind::Ntp(association) = &mut source.kind else { return };
+        if association.address() != from {
+            self.totals.stray_packets += 1;
+            return;
+        }
+        match association.on_datagram(received, to, time, bytes) {
+            Outcome::Sample(sample) => {
+                source.was_reachable = true;
+                self.outputs.push_back(Output::Close(token));
+                let decision = self.core.handle(now, Event::Sample(sample));
+                self.obey(&decision);
+                self.adapt_poll(now, id);
+            }
+            Outcome::Unsynchronised => {
+                source.was_reachable = true;
+                self.outputs.push_back(Output::Close(token));
+                self.core.source_unsynchronised(id);
+                let decision = self.core.handle(now, Event::Tick);
+                self.obey(&decision);
+            }
+            Outcome::Rejected(_) => {}
+            Outcome::Denied => {
+                source.denied = true;
+                source.was_reachable = false;
+                self.outputs.push_back(Output::Close(token));
+                let decision = self.core.handle(now, Event::Unreachable(id));
+                self.obey(&decision);
+            }
+        }
+    }
+
+    fn adapt_poll(&mut self, now: Instant, id: SourceId) {
+        let Some(Source { kind: Kind::Ntp(association), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
+        let (sigmas, lost) = self.core.outlook(id, now, association.poll().interval());
+        association.adapt(sigmas, lost);
+    }
+
+    fn obey(&mut self, decision: &Decision) {
+        self.core_next = decision.next;
+        if let Some(adjustment) = decision.adjustment {
+            if matches!(adjustment.correction, Correction::Slew { offset, .. } if offset.nanos() != 0) {
+                self.totals.slews += 1;
+            }
+            self.outputs.push_back(Output::Apply(adjustment));
+        }
+    }
+
+    /// Saves the frequency early once, then hourly, and whenever it became known twice as well.
+    fn save(&mut self, now: Instant, leaving: bool) {
+        if self.core.status().0 != Status::Synchronised {
+            return;
+        }
+        let skew = self.core.skew();
+        let due = match self.saved {
+            None => now >= self.started + FIRST_SAVE && skew.ppm() < 5.0,
+            Some((at, known)) => {
+                now >= at + self.save_interval.min(SAVE_INTERVAL) || (skew.ppm() < known.ppm() / 2.0 && now >= at + FIRST_SAVE)
+            }
+        };
+        if due || (leaving && skew.ppm() < 50.0) {
+            self.saved = Some((now, skew));
+            let frequency = Ppm::new(-self.core.line().frequency().ppm());
+            self.outputs.push_back(Output::Save { frequency, skew });
+        }
+    }
+
+    fn followed_reference_id(&self) -> ReferenceId {
+        let Some(reference) = self.core.reference() else { return ReferenceId::NONE };
+        self.sources.iter().find(|s| s.id == reference.source).map_or(ReferenceId::NONE, |source| match &source.kind {
+            Kind::Ntp(association) => reference_id_of(association.address().ip()),
+            Kind::Local(clock) => clock.reference_id(),
+        })
+    }
+}
+
+fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) -> Published {
+    let (status, since) = core.status();
+    let (line, clock) = core.bounds(now);
+    let trusted = matches!(status, Status::Synchronised | Status::Holdover) && line.is_known();
+    let reference = core.reference();
+    let snapshot = Snapshot {
+        line: *core.line(),
+        bound: line,
+        leap: if trusted { reference.map_or(Leap::Normal, |r| r.leap) } else { Leap::Unsynchronised },
+        stratum: if trusted { reference.map_or(Stratum::UNSYNCHRONISED, |r| r.stratum) } else { Stratum::UNSYNCHRONISED },
+        reference_id,
+        reference: reference.map_or(core.line().at(now), |r| core.line().at(r.at)),
+        root_delay: reference.map_or(Duration::ZERO, |r| r.root_delay),
+        precision,
+    };
+    let selected = if trusted { reference.map(|r| r.source) } else { None };
+    Published { status, since, snapshot, line, clock, course: *core.course(), selected }
+}
+
+/// The first multiple of `step` on the timebase that lies after `now`.
+fn next_multiple(now: Instant, step: Duration) -> Instant {
+    let step = i64::try_from(step.as_nanos()).unwrap_or(i64::MAX).max(1);
+    let nanos = now.nanos();
+    Instant::from_nanos(nanos - nanos.rem_euclid(step)) + Duration::from_nanos(step.unsigned_abs())
+}

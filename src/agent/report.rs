@@ -1,0 +1,205 @@
+//! Everything the agent knows, as the control protocol shows it.
+//!
+//! Signs turn here from "what to add to the clock" to chrony's "how far the clock is ahead".
+
+use std::collections::BTreeMap;
+
+use super::{Agent, Kind, Source};
+use crate::config::SelectOptions;
+use crate::core::{SourceState, Status};
+use crate::units::{Bound, Instant, Leap, Stratum};
+use crate::wire::control::{BoundReport, Counters, Platform, Report, Source as SourceReport, Tracking};
+
+/// What a report tells of the world around the agent; the executor knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `kernel`, `shadow` or `simulated`.
+    pub clock_kind: &'static str,
+    /// The machine.
+    pub platform: Platform,
+    /// What the executor found wrong.
+    pub problems: Vec<String>,
+}
+
+impl Agent {
+    /// The whole report as of `now`.
+    #[must_use]
+    pub fn report(&self, now: Instant, surroundings: &Surroundings) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: self.core.line().at(now).unix_seconds(),
+            uptime: now.since(self.started).seconds(),
+            tracking: self.tracking(now, surroundings),
+            sources: self.sources.iter().map(|s| self.source_report(now, s)).collect(),
+            counters: self.counters(),
+            platform: surroundings.platform.clone(),
+            problems: self.problems(&surroundings.problems),
+        }
+    }
+
+    fn tracking(&self, now: Instant, surroundings: &Surroundings) -> Tracking {
+        let published = self.published();
+        let (line, clock) = self.core.bounds(now);
+        let reference = self.core.reference();
+        let (status, since) = self.core.status();
+        let ahead = self.core.line().ahead_of(self.core.course().at(now), now);
+        let rate = self.core.course().rate.ppm() - self.core.line().frequency().ppm();
+        let snapshot = &published.snapshot;
+        let known = snapshot.stratum != Stratum::UNSYNCHRONISED;
+        Tracking {
+            status: status.as_str().to_owned(),
+            status_since: self.core.line().at(since).unix_seconds(),
+            reference_id: if known { snapshot.reference_id.to_string() } else { "00000000".to_owned() },
+            reference_name: published.selected.and_then(|id| self.source_name(id)).unwrap_or_default().to_owned(),
+            stratum: if known { snapshot.stratum.get() } else { 0 },
+            reference_time: reference.map_or(0.0, |r| self.core.line().at(r.at).unix_seconds()),
+            system_offset: -ahead,
+            last_offset: reference.map_or(0.0, |r| -r.last_offset),
+            rms_offset: reference.map_or(0.0, |r| r.mean_square.sqrt()),
+            frequency_ppm: -self.core.line().frequency().ppm(),
+            residual_frequency_ppm: reference.map_or(0.0, |r| -r.residual.ppm()),
+            skew_ppm: if reference.is_some() { self.core.skew().ppm() } else { 0.0 },
+            root_delay: snapshot.root_delay.as_secs_f64(),
+            root_dispersion: reference.map_or(0.0, |r| {
+                let age = now.since(r.at).seconds();
+                r.root_dispersion.as_secs_f64() + age * line.growth.ratio()
+            }),
+            update_interval: reference.map_or(0.0, |r| r.interval),
+            leap: if known { snapshot.leap } else { Leap::Unsynchronised }.as_str().to_owned(),
+            line: bound_report(&line, now),
+            clock: bound_report(&clock, now),
+            clock_kind: surroundings.clock_kind.to_owned(),
+            slewing_ppm: if self.core.course().until.is_some() { rate } else { 0.0 },
+        }
+    }
+
+    fn source_report(&self, now: Instant, source: &Source) -> SourceReport {
+        let view = self.core.source(source.id, now);
+        let last = view.and_then(|v| v.last);
+        let state = if source.denied { SourceState::Unreachable } else { view.map_or(SourceState::Waiting, |v| v.state) };
+        let (poll, reach, counts, kind, address) = match &source.kind {
+            Kind::Ntp(a) => (a.poll(), a.reach(), a.counts(), "NTP", a.address().ip().to_string()),
+            Kind::Local(c) => (c.poll(), c.reach(), c.counts(), c.kind(), String::new()),
+        };
+        let rejected: BTreeMap<String, u64> = match &source.kind {
+            Kind::Ntp(a) => a.rejected().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect(),
+            Kind::Local(c) => c.failed().map(|(reason, n)| (reason.to_owned(), n)).collect(),
+        };
+        let (error, stratum, reference_id) = match &source.kind {
+            Kind::Ntp(_) if source.denied => {
+                ("the server refuses to answer us (kiss-o'-death DENY or RSTR)".to_owned(), Stratum::new(0), None)
+            }
+            Kind::Ntp(_) => (String::new(), Stratum::new(0), None),
+            Kind::Local(c) => (c.error().map(ToString::to_string).unwrap_or_default(), c.stratum(), Some(c.reference_id())),
+        };
+        let reason = match &source.kind {
+            _ if source.denied => "the server refuses to answer us".to_owned(),
+            Kind::Local(c) if !c.tells_time() && c.error().is_none() => "it carries no time of day: watched for disruptions".to_owned(),
+            Kind::Local(c) if state == SourceState::Waiting && c.error().is_some() => error.clone(),
+            _ => state.reason().to_owned(),
+        };
+        let (samples, runs, span) = view.map_or((0, 0, 0.0), |v| (v.statistics.0, v.statistics.1, v.statistics.2.as_secs_f64()));
+        let line_frequency = self.core.line().frequency().ppm();
+        SourceReport {
+            name: source.name.clone(),
+            address,
+            mode: if matches!(source.kind, Kind::Ntp(_)) { "server" } else { "refclock" }.to_owned(),
+            kind: kind.to_owned(),
+            state: state.as_str().to_owned(),
+            mark: state.mark(),
+            reason,
+            reference_id: last.map(|s| s.reference_id).or(reference_id).unwrap_or_default().to_string(),
+            stratum: last.map_or(stratum, |s| s.stratum).get(),
+            poll: poll.log2(),
+            reach: reach.bits(),
+            last_sample_age: last.map(|s| now.since(s.at).seconds()),
+            last_offset: last.map_or(0.0, |s| self.clock_ahead_of(now, &s)),
+            measured_offset: view.map_or(0.0, |v| -v.measured),
+            last_error: last.map_or(0.0, |s| (s.delay / 2 + s.dispersion + s.root_delay / 2 + s.root_dispersion).as_secs_f64()),
+            root_distance: view.map_or(0.0, |v| v.distance),
+            offset: view.map_or(0.0, |v| -v.offset),
+            offset_sigma: view.map_or(0.0, |v| v.sigma),
+            delay: last.map_or(0.0, |s| s.delay.as_secs_f64()),
+            jitter: view.map_or(0.0, |v| v.jitter),
+            samples: u32::try_from(samples).unwrap_or(u32::MAX),
+            runs: u32::try_from(runs).unwrap_or(u32::MAX),
+            span,
+            frequency_ppm: view.map_or(0.0, |v| line_frequency - v.frequency.0.ppm()),
+            skew_ppm: view.map_or(0.0, |v| v.frequency.1.ppm()),
+            timescale: source.timescale.as_str().to_owned(),
+            sent: counts.0,
+            received: counts.1,
+            rejected,
+            options: options(source.select),
+            error,
+        }
+    }
+
+    /// The last sample against the clock as it runs now, carried back to the sample.
+    fn clock_ahead_of(&self, now: Instant, sample: &crate::core::Sample) -> f64 {
+        let away = self.core.line().ahead_of(self.core.course().at(now), now);
+        let residual = self.core.line().ahead_of(sample.reference, sample.at);
+        residual - away
+    }
+
+    fn counters(&self) -> Counters {
+        let t = self.totals;
+        let kinds = [
+            ("restore", t.restores),
+            ("migration", t.migrations),
+            ("suspend", t.suspends),
+            ("foreign_step", t.foreign_steps),
+            ("clocksource", t.clocksource_changes),
+            ("stall", t.stalls),
+        ];
+        Counters {
+            steps: t.steps,
+            slews: t.slews,
+            foreign_steps: t.foreign_steps,
+            disruptions: kinds.into_iter().map(|(kind, n)| (kind.to_owned(), n)).collect(),
+            clock_errors: t.clock_errors,
+            stray_packets: t.stray_packets,
+            wakeups: t.wakeups,
+        }
+    }
+
+    fn problems(&self, known: &[String]) -> Vec<String> {
+        let mut problems = known.to_vec();
+        match self.core.status().0 {
+            Status::Synchronised => {}
+            Status::Unsynchronised => problems.push("not synchronised yet".to_owned()),
+            Status::Holdover => problems.push("no source can be followed: running on the learned frequency (hold-over)".to_owned()),
+            Status::Disrupted => problems.push("time was disrupted: waiting for the first agreement of sources".to_owned()),
+        }
+        if self.sources.is_empty() && self.names.is_empty() {
+            problems.push("no source is configured: add a server, pool or refclock".to_owned());
+        }
+        for name in self.names.iter().filter(|n| n.failed()) {
+            problems.push(format!("{} cannot be resolved: check the name and the resolver", name.directive.name));
+        }
+        for source in &self.sources {
+            if let Kind::Local(clock) = &source.kind {
+                if let Some(error) = clock.error() {
+                    problems.push(error.to_string());
+                }
+            } else if source.denied {
+                problems.push(format!("{} refuses to answer us", source.name));
+            } else if !source.was_reachable {
+                problems.push(format!("{} does not answer: check that it serves us and that UDP is not blocked", source.name));
+            }
+        }
+        if let Some(error) = &self.clock_error {
+            problems.push(error.to_string());
+        }
+        problems
+    }
+}
+
+fn bound_report(bound: &Bound, now: Instant) -> BoundReport {
+    BoundReport { error: bound.is_known().then(|| bound.at(now).as_secs_f64()), growth_ppm: bound.growth.ppm() }
+}
+
+fn options(select: SelectOptions) -> Vec<String> {
+    let words = [(select.prefer, "prefer"), (select.trust, "trust"), (select.require, "require"), (select.noselect, "noselect")];
+    words.into_iter().filter(|w| w.0).map(|w| w.1.to_owned()).collect()
+}

@@ -1,0 +1,160 @@
+//! `CLOCK_REALTIME`, steered through adjtimex.
+
+use super::{Clock, History, Pair, course_after, rate_and_step};
+use crate::core::{Adjustment, Announcement, Applied, ClockError, Course, Signal};
+use crate::sys::{time, timex};
+use crate::units::{Instant, Offset, Ppm, Timestamp};
+
+/// Readings of which the narrowest is taken.
+const READINGS: usize = 3;
+/// Steps are verified by a reading and repeated at most this often.
+const STEP_TRIES: usize = 3;
+/// A step that landed this close is good: the rest is slewed.
+const STEP_PRECISION: Offset = Offset::from_nanos(100_000);
+
+/// The kernel's clock. Dropping it leaves the clock running at its plain frequency.
+#[derive(Debug)]
+pub struct Kernel {
+    history: History,
+    plain: Ppm,
+}
+
+impl Kernel {
+    /// Takes over the clock as it runs now. Fails with [`ClockError::Denied`] without `CAP_SYS_TIME`.
+    ///
+    /// A rate that only a slew can have left behind (its program died in it) is taken back to `plain`, the
+    /// frequency from the drift file, or to the kernel's own `freq` if there is none.
+    pub fn new(plain: Option<Ppm>) -> Result<Self, ClockError> {
+        let state = timex::read().map_err(|e| refused("read the clock's state", &e))?;
+        let found = if state.rate.ppm().abs() <= 500.0 { state.rate } else { Ppm::ZERO };
+        let plain = plain.unwrap_or(found);
+        let settings = timex::Settings {
+            rate: plain,
+            synchronised: false,
+            leap: crate::units::Leap::Normal,
+            max_error: std::time::Duration::from_secs(16),
+            est_error: std::time::Duration::from_secs(16),
+            tai_offset: None,
+        };
+        let rate = timex::set(&settings).map_err(|e| refused("set the clock's frequency", &e))?;
+        let pair = read_pair();
+        let course = Course { at: pair.at(), time: pair.time, rate, until: None };
+        Ok(Self { history: History::new(course), plain })
+    }
+
+    fn announce(announcement: &Announcement, rate: Ppm) -> Result<Ppm, ClockError> {
+        let settings = timex::Settings {
+            rate,
+            synchronised: announcement.synchronised,
+            leap: announcement.leap,
+            max_error: announcement.max_error,
+            est_error: announcement.est_error,
+            tai_offset: announcement.tai_offset,
+        };
+        timex::set(&settings).map_err(|e| refused("set the clock's frequency", &e))
+    }
+
+    /// Steps to where the course plus `offset` would be; a preemption between reading and stepping is
+    /// seen by reading again.
+    fn step(&mut self, offset: Offset) -> Result<(), ClockError> {
+        timex::step(offset).map_err(|e| refused("step the clock", &e))?;
+        let mut target = *self.history.course();
+        target.time = target.time + offset;
+        self.history.begin(target);
+        for _ in 0..STEP_TRIES {
+            let pair = read_pair();
+            let missed = self.history.course().at(pair.at()).since(pair.time);
+            if missed.abs() <= (STEP_PRECISION + pair.half_width()).abs() {
+                break;
+            }
+            timex::step(missed).map_err(|e| refused("step the clock", &e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Clock for Kernel {
+    fn kind(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn pair(&self) -> Pair {
+        read_pair()
+    }
+
+    fn course(&self) -> Course {
+        *self.history.course()
+    }
+
+    fn apply(&mut self, adjustment: &Adjustment) -> Result<Applied, ClockError> {
+        let (rate, step) = rate_and_step(&adjustment.correction);
+        let old = *self.history.course();
+        if let Some(offset) = step {
+            self.step(offset)?;
+        }
+        let before = time::raw();
+        let set = Self::announce(&adjustment.announcement, rate.unwrap_or(old.rate))?;
+        let after = time::raw();
+        let at = before.midpoint(after);
+        let course = if step.is_some() {
+            Course { at, time: self.history.course().at(at), rate: set, until: None }
+        } else {
+            course_after(&old, at, set, &adjustment.correction)
+        };
+        if let crate::core::Correction::Slew { frequency, .. } | crate::core::Correction::Step { frequency, .. } = adjustment.correction {
+            self.plain = frequency;
+        }
+        self.history.begin(course);
+        Ok(Applied { course, stepped: step })
+    }
+
+    fn watch(&mut self) -> Option<Signal> {
+        let foreign = self.history.compare(&read_pair())?;
+        Some(Signal::ClockSet { by: foreign.by, course: foreign.course })
+    }
+
+    fn instant_of(&mut self, stamp: Timestamp) -> Option<Instant> {
+        self.history.instant_of(stamp, time::raw())
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // A slew must not outlive us: run on at the plain frequency. What can fail here could not be mended.
+        if let Ok(state) = timex::read() {
+            let settings = timex::Settings {
+                rate: self.plain,
+                synchronised: state.synchronised(),
+                leap: crate::units::Leap::Normal,
+                max_error: state.max_error,
+                est_error: state.est_error,
+                tai_offset: None,
+            };
+            let _ = timex::set(&settings);
+        }
+    }
+}
+
+/// The narrowest of a few bracketed readings of `CLOCK_REALTIME`.
+pub(super) fn read_pair() -> Pair {
+    let read = || {
+        let before = time::raw();
+        let time = time::realtime();
+        Pair { before, time, after: time::raw() }
+    };
+    let mut best = read();
+    for _ in 1..READINGS {
+        let next = read();
+        if next.half_width() < best.half_width() {
+            best = next;
+        }
+    }
+    best
+}
+
+fn refused(action: &'static str, error: &std::io::Error) -> ClockError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => ClockError::Denied,
+        _ => ClockError::Refused { action, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,95 @@
+//! Directives about the process: logs, files it leaves behind, its user, autodetection.
+
+use std::path::PathBuf;
+
+use super::line::{Line, Parsed, quoted};
+use super::suggest::did_you_mean;
+use super::{Config, LogKind};
+
+/// `autodetect on|off`.
+pub(super) fn autodetect(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    let on = line.choice("autodetect", &[("on", true), ("off", false)])?;
+    line.end()?;
+    config.autodetect = Some(on);
+    Ok(if on { "also use the time sources that this platform offers" } else { "use the sources named here and no others" }.to_owned())
+}
+
+/// `logdir DIRECTORY`.
+pub(super) fn logdir(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    let dir = line.path("logdir", "a directory")?;
+    line.end()?;
+    let meaning = format!("write the logs chosen by `log` to {}", dir.display());
+    config.log_dir = Some(dir);
+    Ok(meaning)
+}
+
+/// The words of `log`.
+const LOGS: &[(&str, LogKind)] = &[
+    ("measurements", LogKind::Measurements),
+    ("rawmeasurements", LogKind::RawMeasurements),
+    ("statistics", LogKind::Statistics),
+    ("rawstatistics", LogKind::RawStatistics),
+    ("tracking", LogKind::Tracking),
+    ("rtc", LogKind::Rtc),
+    ("refclocks", LogKind::Refclocks),
+    ("tempcomp", LogKind::Tempcomp),
+    ("selection", LogKind::Selection),
+];
+
+/// `log WORD...`.
+pub(super) fn log(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    let mut named = Vec::new();
+    while let Some(word) = line.next() {
+        let name = word.keyword();
+        if let Some((text, log)) = LOGS.iter().find(|(text, _)| *text == name) {
+            named.push(*text);
+            if !config.logs.contains(log) {
+                config.logs.push(*log);
+            }
+        } else {
+            let guess = did_you_mean(&name, LOGS.iter().map(|(text, _)| *text));
+            line.note(word.problem(format!("unknown log {}{guess}", quoted(word.text))));
+        }
+    }
+    Ok(if named.is_empty() { "write no more logs".to_owned() } else { format!("write logs of {}", named.join(", ")) })
+}
+
+/// `pidfile FILE`; `/` means none.
+pub(super) fn pidfile(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    config.pid_file = path_or_none(line, "pidfile", "a file")?;
+    Ok(config
+        .pid_file
+        .as_ref()
+        .map_or_else(|| "write no pid file".to_owned(), |path| format!("write the process id to {}", path.display())))
+}
+
+/// `dumpdir DIRECTORY`; `/` means none.
+pub(super) fn dumpdir(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    config.dump_dir = path_or_none(line, "dumpdir", "a directory")?;
+    Ok(config.dump_dir.as_ref().map_or_else(
+        || "keep no measurements between runs".to_owned(),
+        |path| format!("keep measurements between runs in {}", path.display()),
+    ))
+}
+
+/// One path and the end of the line; `/` stands for none.
+fn path_or_none(line: &mut Line<'_>, name: &str, what: &str) -> Parsed<Option<PathBuf>> {
+    let path = line.path(name, what)?;
+    line.end()?;
+    Ok(Some(path).filter(|path| path.as_os_str() != "/"))
+}
+
+/// `dumponexit`.
+pub(super) fn dumponexit(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    line.end()?;
+    config.dump_on_exit = true;
+    Ok("write measurements to `dumpdir` at the end".to_owned())
+}
+
+/// `user NAME`.
+pub(super) fn user(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    let name = line.required("user", "a user's name")?.text;
+    line.end()?;
+    config.user = Some(name.to_owned());
+    Ok(format!("run as the user {name} once started"))
+}

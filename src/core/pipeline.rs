@@ -1,0 +1,768 @@
+//! The core itself: (state, now, event) -> decision.
+//!
+//! Below the waterline: no IO, no clock reads. Samples come in, the line and both bounds come
+//! out, and an order to the clock when there is one.
+
+use std::time::Duration;
+
+use super::discipline::{Discipline, Occasion};
+use super::event::{Adjustment, Announcement, Applied, Correction, Course, Decision, Event, Sample, Signal, SourceId, SourceState, Status};
+use super::filter::{Filter, Update};
+use super::line::Line;
+use super::select::{Claim, intersect};
+use crate::config::{ForeignStep, Makestep, SelectOptions};
+use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, duration};
+
+/// How long to wait for other sources once the first has answered.
+const GRACE: Duration = Duration::from_secs(2);
+/// Sources up to this many times the best one's distance are combined with it.
+const COMBINE_LIMIT: f64 = 3.0;
+/// What a suspend adds to the error: the kernel's sleep time comes from a clock with whole seconds.
+const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
+/// What a change of clocksource or host may do to the timebase's rate.
+const NEW_RATE_SIGMA: Ppm = Ppm::new(20.0);
+/// The kernel lets maxerror grow by itself at this rate.
+const KERNEL_GROWTH: f64 = 500e-6;
+/// For so long after an announcement a slew may run on unattended within the error announced.
+const UNATTENDED: f64 = 3.0;
+/// The smallest time for which a new growth rate of the bound is stated while nothing is measured.
+const RESTATE: Duration = Duration::from_secs(32);
+
+/// What the user configured for the core.
+#[derive(Clone, Debug)]
+pub struct CoreOptions {
+    /// `makestep`.
+    pub makestep: Option<Makestep>,
+    /// `maxdistance`.
+    pub max_distance: Duration,
+    /// `minsources`.
+    pub min_sources: usize,
+    /// `maxslewrate`.
+    pub max_slew: Ppm,
+    /// `maxdrift`.
+    pub max_drift: Ppm,
+    /// `maxclockerror`: what the timebase may wander beyond what was learned.
+    pub max_clock_error: Ppm,
+    /// `foreignstep`.
+    pub foreign_step: ForeignStep,
+    /// Whether leap seconds are passed to the kernel (`leapsecmode system`).
+    pub kernel_leap: bool,
+}
+
+impl Default for CoreOptions {
+    fn default() -> Self {
+        Self {
+            makestep: None,
+            max_distance: Duration::from_secs(3),
+            min_sources: 1,
+            max_slew: Ppm::new(83_333.333),
+            max_drift: Ppm::new(500_000.0),
+            max_clock_error: Ppm::new(1.0),
+            foreign_step: ForeignStep::Undo,
+            kernel_leap: true,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Tracked {
+    id: SourceId,
+    options: SelectOptions,
+    filter: Filter,
+    last: Option<Sample>,
+    last_residual: f64,
+    surprise: f64,
+    reachable: bool,
+    synchronised: bool,
+    state: SourceState,
+}
+
+impl Tracked {
+    fn root(&self) -> f64 {
+        self.last.map_or(0.0, |s| s.root_delay.as_secs_f64() / 2.0 + s.root_dispersion.as_secs_f64())
+    }
+}
+
+/// What tables and metrics show of one source.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceView {
+    /// Its state.
+    pub state: SourceState,
+    /// Its last valid sample.
+    pub last: Option<Sample>,
+    /// That sample against the clock as it was then, seconds; positive when the source was ahead.
+    pub measured: f64,
+    /// The estimate against the clock now; positive when the source is ahead.
+    pub offset: f64,
+    /// One sigma of it.
+    pub sigma: f64,
+    /// Half the width of the interval the source vouches for, root distance included.
+    pub distance: f64,
+    /// Root mean square of innovations.
+    pub jitter: f64,
+    /// Samples, runs, span.
+    pub statistics: (usize, usize, Duration),
+    /// Frequency against the timebase and one sigma.
+    pub frequency: (Ppm, Ppm),
+}
+
+/// What the combined reference looks like, for servers and tables.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reference {
+    /// The selected source.
+    pub source: SourceId,
+    /// Our stratum.
+    pub stratum: Stratum,
+    /// What the selected source follows (for a refclock, its own name).
+    pub upstream: ReferenceId,
+    /// Leap warning of the majority.
+    pub leap: Leap,
+    /// Root delay up to the primary clock.
+    pub root_delay: Duration,
+    /// Root dispersion at the update, path included.
+    pub root_dispersion: Duration,
+    /// When the line was last updated.
+    pub at: Instant,
+    /// Seconds between the last two updates.
+    pub interval: f64,
+    /// The last correction, seconds; positive when the clock was behind.
+    pub last_offset: f64,
+    /// Long-term mean square of corrections.
+    pub mean_square: f64,
+    /// Difference between the last source's frequency and the line's.
+    pub residual: Ppm,
+}
+
+/// Per-source filters, selection, combination, discipline.
+#[derive(Clone, Debug)]
+pub struct Core {
+    options: CoreOptions,
+    sources: Vec<Tracked>,
+    claims: Vec<Claim>,
+    scratch: Vec<(f64, i8)>,
+    discipline: Discipline,
+    line: Line,
+    skew: f64,
+    sigma: f64,
+    line_bound: Bound,
+    course: Course,
+    status: Status,
+    status_since: Instant,
+    reference: Option<Reference>,
+    first_sample: Option<Instant>,
+    announced: Option<(Instant, Duration)>,
+    known_frequency: Option<(Ppm, Ppm)>,
+    tai_offset: Option<i16>,
+}
+
+impl Core {
+    /// A core whose clock runs on `course` and which knows of the oscillator only what a drift file said
+    /// (frequency and its uncertainty).
+    #[must_use]
+    pub fn new(options: CoreOptions, now: Instant, course: Course, drift: Option<(Ppm, Ppm)>) -> Self {
+        let discipline = Discipline::new(options.makestep, options.max_slew);
+        let frequency = drift.map_or(course.rate, |d| d.0).clamped(options.max_drift);
+        Self {
+            options,
+            sources: Vec::with_capacity(16),
+            claims: Vec::with_capacity(16),
+            scratch: Vec::with_capacity(32),
+            discipline,
+            line: Line::new(now, course.at(now), frequency),
+            skew: drift.map_or(1e-4, |d| d.1.ratio()),
+            sigma: f64::INFINITY,
+            line_bound: Bound::UNKNOWN,
+            course,
+            status: Status::Unsynchronised,
+            status_since: now,
+            reference: None,
+            first_sample: None,
+            announced: None,
+            known_frequency: drift,
+            tai_offset: None,
+        }
+    }
+
+    /// The clock was moved to a floor (build date, last saved time): the first measurement may step it.
+    pub const fn clock_is_a_guess(&mut self) {
+        self.discipline.allow_one_step();
+    }
+
+    /// Begins to follow a source.
+    pub fn add_source(&mut self, id: SourceId, options: SelectOptions) {
+        let (frequency, skew) = match self.known_frequency {
+            Some((frequency, skew)) => (frequency, Some(skew)),
+            None => (self.line.frequency(), None),
+        };
+        self.sources.push(Tracked {
+            id,
+            options,
+            filter: Filter::new(frequency, skew),
+            last: None,
+            last_residual: 0.0,
+            surprise: 0.0,
+            reachable: true,
+            synchronised: true,
+            state: if options.noselect { SourceState::Noselect } else { SourceState::Waiting },
+        });
+    }
+
+    /// Forgets a source.
+    pub fn remove_source(&mut self, id: SourceId) {
+        self.sources.retain(|s| s.id != id);
+    }
+
+    /// A source said that it is not synchronised.
+    pub fn source_unsynchronised(&mut self, id: SourceId) {
+        if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
+            source.synchronised = false;
+        }
+    }
+
+    /// TAI minus UTC, as a device or table said.
+    pub const fn set_tai_offset(&mut self, seconds: Option<i16>) {
+        self.tai_offset = seconds;
+    }
+
+    /// The order that begins the work: the plain frequency, and nothing claimed yet.
+    #[must_use]
+    pub fn start(&mut self, now: Instant) -> Decision {
+        let correction = Correction::Slew { offset: Offset::ZERO, over: Duration::ZERO, frequency: self.line.frequency() };
+        self.decide(now, Some(correction))
+    }
+
+    /// Takes in one event.
+    #[must_use]
+    pub fn handle(&mut self, now: Instant, event: Event) -> Decision {
+        match event {
+            Event::Sample(sample) => self.on_sample(now, &sample),
+            Event::Unreachable(id) => {
+                if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
+                    source.reachable = false;
+                }
+                let correction = self.evaluate(now, None);
+                self.decide(now, correction)
+            }
+            Event::Signal(signal) => self.on_signal(now, signal),
+            Event::Applied(Applied { course, .. }) => {
+                self.course = course;
+                self.decide(now, None)
+            }
+            Event::Tick => self.on_tick(now),
+        }
+    }
+
+    fn on_sample(&mut self, now: Instant, sample: &Sample) -> Decision {
+        let course = self.course.at(sample.at);
+        let Some(source) = self.sources.iter_mut().find(|s| s.id == sample.source) else {
+            return self.decide(now, None);
+        };
+        source.reachable = true;
+        source.synchronised = true;
+        source.last_residual = sample.reference.since(course).seconds();
+        source.last = Some(*sample);
+        let update = source.filter.update(sample);
+        source.surprise = match update {
+            Update::First => 0.0,
+            Update::Accepted { sigmas, .. } => sigmas,
+            Update::Jumped(_) => f64::INFINITY,
+        };
+        if update == Update::First && self.first_sample.is_none() && !source.options.noselect {
+            self.first_sample = Some(now);
+        }
+        let correction = self.evaluate(now, Some(sample.source));
+        self.decide(now, correction)
+    }
+
+    fn on_signal(&mut self, now: Instant, signal: Signal) -> Decision {
+        match signal {
+            Signal::ClockSet { course, .. } => {
+                self.course = course;
+                let correction = match self.status {
+                    Status::Unsynchronised => {
+                        self.line = Line::new(now, course.at(now), self.line.frequency());
+                        None
+                    }
+                    Status::Disrupted => None,
+                    Status::Synchronised | Status::Holdover => Some(self.answer_foreign_step(now)),
+                };
+                self.decide(now, correction)
+            }
+            Signal::Suspended { slept } => {
+                self.line = self.line.shifted(slept.into());
+                for source in &mut self.sources {
+                    source.filter.shift(slept.into(), SUSPEND_MARGIN);
+                }
+                self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
+                self.disrupt(now, true);
+                self.decide(now, Some(Correction::Hold))
+            }
+            Signal::Generation { from, to } => {
+                let restored = from.vm_generation != to.vm_generation;
+                self.disrupt(now, !restored);
+                self.line_bound = Bound::UNKNOWN;
+                self.decide(now, Some(Correction::Hold))
+            }
+            Signal::ClocksourceChanged => {
+                for source in &mut self.sources {
+                    source.filter.doubt_frequency(NEW_RATE_SIGMA);
+                }
+                let at = self.line_bound.at(now);
+                let growth = Ppm::new(self.line_bound.growth.ppm() + 6.0 * NEW_RATE_SIGMA.ppm());
+                self.line_bound = Bound { as_of: now, error: at, growth };
+                self.decide(now, Some(Correction::Hold))
+            }
+            Signal::Stalled { .. } => self.on_tick(now),
+        }
+    }
+
+    /// Phase is not known any more: wait for the first agreement.
+    fn disrupt(&mut self, now: Instant, same_machine: bool) {
+        for source in &mut self.sources {
+            source.filter.reset(true);
+            if !same_machine {
+                source.filter.doubt_frequency(NEW_RATE_SIGMA);
+            }
+            if !source.options.noselect {
+                source.state = SourceState::Waiting;
+            }
+        }
+        self.first_sample = None;
+        self.discipline.allow_one_step();
+        if self.status != Status::Unsynchronised {
+            self.set_status(now, Status::Disrupted);
+        }
+    }
+
+    fn answer_foreign_step(&mut self, now: Instant) -> Correction {
+        let remaining = self.remaining(now);
+        match self.options.foreign_step {
+            ForeignStep::Undo => self.correct(Occasion::Restore, remaining),
+            ForeignStep::Slew => self.correct(Occasion::SlewEnd, remaining),
+            ForeignStep::Accept => {
+                self.line = self.line.shifted(Offset::from_seconds(-remaining));
+                self.line_bound = self.line_bound.widened(Offset::from_seconds(remaining).abs());
+                Correction::Hold
+            }
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) -> Decision {
+        let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
+        let correction = if waited {
+            self.evaluate(now, None)
+        } else if self.status == Status::Unsynchronised || self.status == Status::Disrupted {
+            None
+        } else if self.course.until.is_some_and(|until| now >= until) {
+            let remaining = self.remaining(now);
+            Some(self.correct(Occasion::SlewEnd, remaining))
+        } else {
+            let stale = self.announced.is_none_or(|(at, error)| {
+                let kernel = error.as_secs_f64() + KERNEL_GROWTH * now.since(at).seconds();
+                kernel > 2.0 * self.announcement(now, &Correction::Hold).max_error.as_secs_f64() + 10e-6
+            });
+            stale.then_some(Correction::Hold)
+        };
+        self.decide(now, correction)
+    }
+
+    /// Selects, combines and moves the line. `measured` is the source that has just been heard.
+    fn evaluate(&mut self, now: Instant, measured: Option<SourceId>) -> Option<Correction> {
+        let selection = self.select(now);
+        let Some((low, high)) = selection else {
+            if self.status == Status::Synchronised {
+                self.set_status(now, Status::Holdover);
+                return Some(Correction::Hold);
+            }
+            return None;
+        };
+        let origin = self.line.at(now);
+        let best = self.sources.iter().find(|s| s.state == SourceState::Selected)?;
+        let (best_id, best_frequency) = (best.id, best.filter.frequency());
+        let heard = measured
+            .is_none_or(|id| self.sources.iter().any(|s| s.id == id && matches!(s.state, SourceState::Selected | SourceState::Combined)));
+        if !heard && self.status == Status::Synchronised {
+            return None;
+        }
+        let combined = self.combine(now, origin);
+        let frequency = combined.frequency.clamp(-self.options.max_drift.ratio(), self.options.max_drift.ratio());
+        let centre = combined.phase;
+        self.line = Line::through(now, origin, centre, frequency);
+        self.sigma = combined.sigma;
+        self.skew = combined.skew;
+        let error = (high - centre).max(centre - low).max(0.0);
+        let growth = Ppm::new(combined.growth.ppm() + self.options.max_clock_error.ppm());
+        // A nanosecond for the rounding of timestamps.
+        self.line_bound = Bound { as_of: now, error: duration(error + 1e-9), growth };
+        let remaining = self.remaining(now);
+        let recovered = self.status == Status::Disrupted;
+        let interval = self.reference.map_or(16.0, |r| now.since(r.at).seconds().clamp(0.25, 1024.0));
+        self.refresh_reference(now, best_id, remaining, Ppm::from_ratio(best_frequency.0 - frequency), interval);
+        self.first_sample = None;
+        self.set_status(now, Status::Synchronised);
+        let occasion = if recovered { Occasion::Restore } else { Occasion::Update };
+        Some(self.correct(occasion, remaining))
+    }
+
+    fn correct(&mut self, occasion: Occasion, remaining: f64) -> Correction {
+        let interval = self.reference.map_or(16.0, |r| r.interval);
+        self.discipline.correct(occasion, remaining, self.sigma, interval, self.line.frequency())
+    }
+
+    fn refresh_reference(&mut self, now: Instant, best: SourceId, remaining: f64, residual: Ppm, interval: f64) {
+        let leap = self.majority_leap();
+        let Some(source) = self.sources.iter().find(|s| s.id == best) else { return };
+        let Some(sample) = source.last else { return };
+        let mean_square = self.reference.map_or(remaining * remaining, |r| {
+            let weight = if r.mean_square < remaining * remaining { 0.1 } else { 0.2 };
+            r.mean_square + weight * (remaining * remaining - r.mean_square)
+        });
+        self.reference = Some(Reference {
+            source: best,
+            stratum: sample.stratum.below(),
+            upstream: sample.reference_id,
+            leap,
+            root_delay: sample.root_delay + sample.delay,
+            root_dispersion: sample.root_dispersion + sample.dispersion + duration(self.sigma),
+            at: now,
+            interval,
+            last_offset: remaining,
+            mean_square,
+            residual,
+        });
+    }
+
+    /// A leap second is believed when more than half of the truechimers announce it.
+    fn majority_leap(&self) -> Leap {
+        let votes = |leap| self.survivors().filter(|s| s.last.is_some_and(|sample| sample.leap == leap)).count();
+        let all = self.survivors().count();
+        if 2 * votes(Leap::Insert) > all {
+            Leap::Insert
+        } else if 2 * votes(Leap::Delete) > all {
+            Leap::Delete
+        } else {
+            Leap::Normal
+        }
+    }
+
+    fn survivors(&self) -> impl Iterator<Item = &Tracked> {
+        self.sources.iter().filter(|s| {
+            matches!(s.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
+        })
+    }
+
+    /// Gives every source its state; returns the interval that the truth lies in, against the line at `now`.
+    fn select(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let origin = self.line.at(now);
+        let timescale = self.timescale_to_follow();
+        let mut waiting = 0_usize;
+        for source in &mut self.sources {
+            source.state = if source.options.noselect {
+                SourceState::Noselect
+            } else if !source.reachable {
+                SourceState::Unreachable
+            } else if !source.synchronised {
+                SourceState::Unsynchronised
+            } else if !source.filter.is_set() {
+                waiting += 1;
+                SourceState::Waiting
+            } else if !source.last.is_some_and(|s| s.timescale.combines_with(timescale)) {
+                SourceState::Timescale
+            } else {
+                let (low, _, high) = source.filter.interval(origin, now);
+                let distant = (high - low) / 2.0 + source.root() > self.options.max_distance.as_secs_f64();
+                // `Selected` stands for "candidate" until the end of this function.
+                if distant { SourceState::Distant } else { SourceState::Selected }
+            };
+        }
+        let candidates = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
+        let patient = self.first_sample.is_some_and(|first| now < first + GRACE);
+        if candidates == 0 || (patient && self.status != Status::Synchronised && waiting >= candidates) {
+            self.mark_candidates(SourceState::Waiting);
+            return None;
+        }
+        let trusted = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.trust);
+        self.claims.clear();
+        for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
+            self.claims.push(claim(source, origin, now));
+        }
+        let Some((low, high)) = intersect(&self.claims, &mut self.scratch) else {
+            self.mark_candidates(SourceState::NoMajority);
+            return None;
+        };
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
+            if !claim(source, origin, now).meets(low, high) {
+                source.state = SourceState::Falseticker;
+            }
+        }
+        let agreeing = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
+        if agreeing < self.options.min_sources {
+            self.mark_candidates(SourceState::TooFew);
+            return None;
+        }
+        let required = self.sources.iter().any(|s| s.options.require);
+        if required && !self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.require) {
+            self.mark_candidates(SourceState::Untrusted);
+            return None;
+        }
+        self.rank(now);
+        Some((low, high))
+    }
+
+    fn mark_candidates(&mut self, state: SourceState) {
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
+            source.state = state;
+        }
+    }
+
+    /// Among the truechimers (all `Selected` so far) finds the best and who is combined with it.
+    fn rank(&mut self, now: Instant) {
+        let origin = self.line.at(now);
+        let prefer = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.prefer);
+        if prefer {
+            for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected && !s.options.prefer) {
+                source.state = SourceState::NotPreferred;
+            }
+        }
+        let incumbent = self.reference.map(|r| r.source);
+        let distance = |s: &Tracked| {
+            let claim = claim(s, origin, now);
+            // The incumbent is kept unless another is clearly closer.
+            let loyalty = if Some(s.id) == incumbent { 0.7 } else { 1.0 };
+            (claim.high - claim.low) / 2.0 * loyalty
+        };
+        let best = self
+            .sources
+            .iter()
+            .filter(|s| s.state == SourceState::Selected)
+            .map(|s| (s.id, distance(s)))
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((best, best_distance)) = best else { return };
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected && s.id != best) {
+            let claim = claim(source, origin, now);
+            let near = (claim.high - claim.low) / 2.0 <= COMBINE_LIMIT * best_distance.max(1e-9);
+            source.state = if near { SourceState::Combined } else { SourceState::Outclassed };
+        }
+    }
+
+    /// The timescale followed: that of preferred sources, else of the larger group.
+    fn timescale_to_follow(&self) -> Timescale {
+        let weight = |smeared: bool| {
+            self.sources
+                .iter()
+                .filter(|s| !s.options.noselect && s.reachable && s.filter.is_set())
+                .filter(|s| {
+                    s.last.is_some_and(|sample| match sample.timescale {
+                        Timescale::Smeared => smeared,
+                        Timescale::Utc | Timescale::Tai => !smeared,
+                        Timescale::Unknown => false,
+                    })
+                })
+                .map(|s| if s.options.prefer { 1000 } else { 1 })
+                .sum::<usize>()
+        };
+        let (smeared, utc) = (weight(true), weight(false));
+        match (smeared, utc) {
+            (0, 0) => Timescale::Unknown,
+            (s, u) if s > u => Timescale::Smeared,
+            _ => Timescale::Utc,
+        }
+    }
+
+    fn combine(&self, now: Instant, origin: crate::units::Timestamp) -> Combined {
+        let (mut weights, mut phase, mut variance) = (0.0, 0.0, 0.0);
+        let (mut frequency_weights, mut frequency, mut growth) = (0.0, 0.0, f64::INFINITY);
+        for source in self.sources.iter().filter(|s| matches!(s.state, SourceState::Selected | SourceState::Combined)) {
+            let claim = claim(source, origin, now);
+            let sigma = source.filter.sigma(now).max(1e-10);
+            // What a source may hide in its path counts as well as its noise.
+            let hidden = (claim.high - claim.low) / 12.0;
+            let weight = 1.0 / (sigma * sigma + hidden * hidden);
+            weights += weight;
+            phase += weight * claim.middle;
+            variance += weight * weight * sigma * sigma;
+            let (f, p) = source.filter.frequency();
+            frequency_weights += 1.0 / p;
+            frequency += f / p;
+            growth = growth.min(source.filter.growth(now).ppm());
+        }
+        Combined {
+            phase: phase / weights,
+            sigma: variance.sqrt() / weights,
+            frequency: frequency / frequency_weights,
+            skew: (1.0 / frequency_weights).sqrt(),
+            growth: Ppm::new(growth),
+        }
+    }
+
+    fn set_status(&mut self, now: Instant, status: Status) {
+        if self.status != status {
+            self.status = status;
+            self.status_since = now;
+        }
+    }
+
+    /// Seconds to add to the clock to bring it onto the line.
+    fn remaining(&self, now: Instant) -> f64 {
+        self.line.ahead_of(self.course.at(now), now)
+    }
+
+    fn slew_rate(&self) -> f64 {
+        (self.course.rate.ratio() - self.line.frequency().ratio()).abs()
+    }
+
+    /// The line's bound, restated when nothing was measured for long: doubt of the frequency grows with time.
+    fn restate_line_bound(&mut self, now: Instant) {
+        if !self.line_bound.is_known() || now.elapsed_since(self.line_bound.as_of) < RESTATE {
+            return;
+        }
+        let learned = self.sources.iter().filter(|s| s.filter.is_set()).map(|s| s.filter.growth(now).ppm()).fold(f64::INFINITY, f64::min);
+        let growth = if learned.is_finite() { learned + self.options.max_clock_error.ppm() } else { 0.0 };
+        self.line_bound = Bound { as_of: now, error: self.line_bound.at(now), growth: Ppm::new(growth.max(self.line_bound.growth.ppm())) };
+    }
+
+    fn clock_bound(&self, now: Instant) -> Bound {
+        if !self.line_bound.is_known() {
+            return Bound::UNKNOWN;
+        }
+        let away = duration(self.remaining(now).abs());
+        let growth = Ppm::from_ratio(self.line_bound.growth.ratio() + self.slew_rate());
+        Bound { as_of: now, error: self.line_bound.at(now).saturating_add(away), growth }
+    }
+
+    fn announcement(&self, now: Instant, correction: &Correction) -> Announcement {
+        let synchronised = matches!(self.status, Status::Synchronised | Status::Holdover) && self.line_bound.is_known();
+        let (away, rate) = match *correction {
+            Correction::Step { .. } => (0.0, 0.0),
+            Correction::Slew { offset, over, .. } => {
+                let over = over.as_secs_f64();
+                (offset.abs().as_secs_f64(), if over > 0.0 { offset.abs().as_secs_f64() / over } else { 0.0 })
+            }
+            Correction::Hold => (self.remaining(now).abs(), self.slew_rate()),
+        };
+        // Beyond the target a slew runs on until somebody looks: the error is then what it overshot.
+        let overshoot = (rate - KERNEL_GROWTH).max(0.0) * UNATTENDED;
+        let max_error = self.line_bound.at(now).saturating_add(duration(away.max(overshoot)));
+        Announcement {
+            synchronised,
+            max_error,
+            est_error: duration(if self.sigma.is_finite() { self.sigma + away } else { 16.0 }),
+            leap: match self.reference {
+                _ if !synchronised => Leap::Unsynchronised,
+                Some(r) if self.options.kernel_leap => r.leap,
+                _ => Leap::Normal,
+            },
+            tai_offset: self.tai_offset,
+        }
+    }
+
+    fn decide(&mut self, now: Instant, correction: Option<Correction>) -> Decision {
+        if self.status == Status::Unsynchronised && !self.line_bound.is_known() {
+            // Nothing better is known than the clock itself.
+            self.line = Line::new(now, self.course.at(now), self.line.frequency());
+        }
+        self.restate_line_bound(now);
+        let adjustment = correction.map(|correction| Adjustment { correction, announcement: self.announcement(now, &correction) });
+        if let Some(adjustment) = &adjustment {
+            self.announced = Some((now, adjustment.announcement.max_error));
+        }
+        let grace = self.first_sample.map(|first| first + GRACE);
+        let next = match (self.course.until, grace) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Decision { adjustment, status: self.status, line: self.line_bound, clock: self.clock_bound(now), next }
+    }
+
+    /// The line.
+    #[must_use]
+    pub const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// The clock's course as last reported.
+    #[must_use]
+    pub const fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// The state of time and since when.
+    #[must_use]
+    pub const fn status(&self) -> (Status, Instant) {
+        (self.status, self.status_since)
+    }
+
+    /// How wrong the line and the clock can be, as of `now`.
+    #[must_use]
+    pub fn bounds(&self, now: Instant) -> (Bound, Bound) {
+        (self.line_bound, self.clock_bound(now))
+    }
+
+    /// What is followed; kept through hold-over.
+    #[must_use]
+    pub const fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// One sigma of the line's frequency.
+    #[must_use]
+    pub const fn skew(&self) -> Ppm {
+        Ppm::from_ratio(self.skew)
+    }
+
+    /// One sigma of the line's phase in seconds; infinite before the first update.
+    #[must_use]
+    pub const fn sigma(&self) -> f64 {
+        self.sigma
+    }
+
+    /// For the poll interval: how many sigmas the last sample was off, and whether `ahead` from now the
+    /// doubt about the source's phase would exceed the noise of its samples.
+    #[must_use]
+    pub fn outlook(&self, id: SourceId, now: Instant, ahead: Duration) -> (f64, bool) {
+        self.sources
+            .iter()
+            .find(|s| s.id == id)
+            .map_or((0.0, false), |source| (source.surprise, source.filter.sigma(now + ahead) > 2.0 * source.filter.jitter()))
+    }
+
+    /// What is known of one source.
+    #[must_use]
+    pub fn source(&self, id: SourceId, now: Instant) -> Option<SourceView> {
+        let source = self.sources.iter().find(|s| s.id == id)?;
+        let clock = self.course.at(now);
+        let (offset, distance, sigma) = if source.filter.is_set() {
+            let claim = claim(source, clock, now);
+            (claim.middle, (claim.high - claim.low) / 2.0, source.filter.sigma(now))
+        } else {
+            (0.0, 0.0, 0.0)
+        };
+        let (frequency, variance) = source.filter.frequency();
+        Some(SourceView {
+            state: source.state,
+            last: source.last,
+            measured: source.last_residual,
+            offset,
+            sigma,
+            distance,
+            jitter: source.filter.jitter(),
+            statistics: source.filter.statistics(),
+            frequency: (Ppm::from_ratio(frequency), Ppm::from_ratio(variance.sqrt())),
+        })
+    }
+}
+
+struct Combined {
+    phase: f64,
+    sigma: f64,
+    frequency: f64,
+    skew: f64,
+    growth: Ppm,
+}
+
+/// What a source vouches for, root distance included, as seconds ahead of `origin` at `now`.
+fn claim(source: &Tracked, origin: crate::units::Timestamp, now: Instant) -> Claim {
+    let (low, middle, high) = source.filter.interval(origin, now);
+    let root = source.root();
+    Claim { low: low - root, middle, high: high + root }
+}

@@ -1,0 +1,110 @@
+//! Which sources tell the truth: the intersection algorithm (Marzullo; RFC 5905 section 11.2.1).
+//!
+//! Pure: intervals in, survivors and the interval they share out.
+
+/// One candidate's claim: the truth lies in `low..=high`, most likely at `middle`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Claim {
+    /// Lower end, seconds against any common origin.
+    pub low: f64,
+    /// Best estimate.
+    pub middle: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+impl Claim {
+    /// True if the two intervals have a point in common.
+    #[must_use]
+    pub fn meets(&self, low: f64, high: f64) -> bool {
+        self.low <= high && self.high >= low
+    }
+}
+
+/// The interval in which more than half of the claims agree, found with the fewest
+/// falsetickers; `None` if there is no majority.
+///
+/// `scratch` is reused between calls so that selection allocates nothing in steady state.
+#[must_use]
+pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<(f64, f64)> {
+    scratch.clear();
+    for claim in claims {
+        scratch.push((claim.low, 1));
+        scratch.push((claim.high, -1));
+    }
+    // At equal points lower ends come first: touching intervals agree.
+    scratch.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+    let majority = claims.len() / 2 + 1;
+    let mut best: Option<(usize, f64, f64)> = None;
+    let mut depth = 0_usize;
+    for (i, &(point, edge)) in scratch.iter().enumerate() {
+        if edge > 0 {
+            depth += 1;
+            let end = scratch[i + 1..].iter().find(|next| next.1 < 0).map_or(point, |next| next.0);
+            match best {
+                Some((deepest, ..)) if depth < deepest => {}
+                // Two separate places where as many agree: the truth can be at either.
+                Some((deepest, low, _)) if depth == deepest => best = Some((depth, low, end)),
+                _ => best = Some((depth, point, end)),
+            }
+        } else {
+            depth -= 1;
+        }
+    }
+    best.filter(|&(depth, ..)| depth >= majority).map(|(_, low, high)| (low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn claim(middle: f64, half: f64) -> Claim {
+        Claim { low: middle - half, middle, high: middle + half }
+    }
+
+    #[test]
+    fn one_source_is_its_own_majority() {
+        assert_eq!(intersect(&[claim(1.0, 0.5)], &mut Vec::new()), Some((0.5, 1.5)));
+        assert_eq!(intersect(&[], &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn two_that_disagree_have_no_majority() {
+        assert_eq!(intersect(&[claim(0.0, 0.1), claim(1.0, 0.1)], &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn two_against_two_have_no_majority() {
+        let claims = [claim(0.0, 0.1), claim(0.05, 0.1), claim(1.0, 0.1), claim(1.05, 0.1)];
+        assert_eq!(intersect(&claims, &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn the_liar_is_outside() {
+        let claims = [claim(0.0, 0.1), claim(0.02, 0.1), claim(0.2, 0.01)];
+        let (low, high) = intersect(&claims, &mut Vec::new()).unwrap();
+        assert!((low - -0.08).abs() < 1e-12 && (high - 0.1).abs() < 1e-12);
+        assert!(!claims[2].meets(low, high));
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter_and_the_truth_is_inside(
+            truthful in proptest::collection::vec((-1.0_f64..1.0, 0.0_f64..0.5), 1..12),
+            liars in proptest::collection::vec((5.0_f64..9.0, 0.0_f64..0.5), 0..12),
+            turn in 0_usize..24,
+        ) {
+            let liars = &liars[..liars.len().min(truthful.len().saturating_sub(1))];
+            // Truthful claims all contain 0.
+            let mut claims: Vec<Claim> = truthful.iter().map(|&(m, extra)| claim(m, m.abs() + extra)).collect();
+            claims.extend(liars.iter().map(|&(m, half)| claim(m, half)));
+            let found = intersect(&claims, &mut Vec::new());
+            let (low, high) = found.expect("a truthful majority exists");
+            prop_assert!(low <= 0.0 && high >= 0.0, "{low}..{high}");
+            let turn = turn % claims.len();
+            claims.rotate_left(turn);
+            prop_assert_eq!(intersect(&claims, &mut Vec::new()), found);
+        }
+    }
+}

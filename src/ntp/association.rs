@@ -1,0 +1,465 @@
+//! The client's side of one NTP server (RFC 5905 section 9, RFC 9109).
+//!
+//! Decides when to ask, what to send, and what an answer is worth. The executor gives every
+//! request a socket with a fresh port; the transmit timestamp we send is a random number and
+//! tells nothing about our clock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand_core::RngCore;
+
+use super::reference_id_of;
+use crate::core::{Sample, SourceId};
+use crate::units::{Instant, Leap, NtpTimestamp, Offset, Poll, Reach, ReferenceId, Stratum, Timescale, Timestamp};
+use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
+
+/// Requests in a burst.
+const BURST: u8 = 4;
+/// Between the requests of a burst.
+const BURST_SPACING: Duration = Duration::from_secs(2);
+/// Root distances above this are nonsense (RFC 5905 MAXDISP).
+const MAX_ROOT: Duration = Duration::from_secs(16);
+/// An answer later than this is not waited for.
+const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// The longest interval a server can ask for: 36 hours (RFC 5905 MAXPOLL).
+const SLOWEST_LOG2: i8 = 17;
+/// Good samples in a row that allow a longer poll interval.
+const CALM: i8 = 6;
+
+/// Names one request on its way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// A request to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Its name.
+    pub token: Token,
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub bytes: [u8; HEADER_LEN],
+}
+
+/// Why an answer was thrown away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rejection {
+    /// Not a packet at all.
+    Malformed,
+    /// Not a server's answer.
+    Mode,
+    /// Another version than we asked in.
+    Version,
+    /// It does not answer our request (bogus, duplicate or spoofed).
+    Origin,
+    /// A timestamp that must be there is zero, or T3 lies before T2.
+    Timestamp,
+    /// The server says that it is not synchronised.
+    Unsynchronised,
+    /// The server follows us.
+    Loop,
+    /// Root delay or dispersion is absurd.
+    RootDistance,
+    /// The round trip took longer than `maxdelay`.
+    Delay,
+    /// A kiss-o'-death (RFC 5905 section 7.4).
+    Kiss,
+    /// The kernel's stamp falls across a step of the clock.
+    Stamp,
+}
+
+impl Rejection {
+    /// All reasons, for counters.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::Mode,
+        Self::Version,
+        Self::Origin,
+        Self::Timestamp,
+        Self::Unsynchronised,
+        Self::Loop,
+        Self::RootDistance,
+        Self::Delay,
+        Self::Kiss,
+        Self::Stamp,
+    ];
+
+    /// Lower-case word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Mode => "mode",
+            Self::Version => "version",
+            Self::Origin => "origin",
+            Self::Timestamp => "timestamp",
+            Self::Unsynchronised => "unsynchronised",
+            Self::Loop => "loop",
+            Self::RootDistance => "root_distance",
+            Self::Delay => "delay",
+            Self::Kiss => "kiss_of_death",
+            Self::Stamp => "stamp",
+        }
+    }
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Outcome {
+    /// A measurement.
+    Sample(Sample),
+    /// The server answered but is not synchronised.
+    Unsynchronised,
+    /// Thrown away.
+    Rejected(Rejection),
+    /// The server forbids us to ask (`DENY`, `RSTR`): the association is over.
+    Denied,
+}
+
+/// How to ask; from a `server` or `pool` line.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct AssociationOptions {
+    /// Shortest interval.
+    pub min_poll: Poll,
+    /// Longest interval.
+    pub max_poll: Poll,
+    /// Begin with four requests two seconds apart.
+    pub iburst: bool,
+    /// Make each poll four requests.
+    pub burst: bool,
+    /// Least stratum to suppose.
+    pub min_stratum: Stratum,
+    /// Version to ask in.
+    pub version: u8,
+    /// Correction of a known error.
+    pub offset: Offset,
+    /// Longest round trip.
+    pub max_delay: Duration,
+    /// What the server hands out.
+    pub timescale: Timescale,
+}
+
+impl Default for AssociationOptions {
+    fn default() -> Self {
+        Self {
+            min_poll: Poll::new(6),
+            max_poll: Poll::new(10),
+            iburst: false,
+            burst: false,
+            min_stratum: Stratum::REFCLOCK,
+            version: 4,
+            offset: Offset::ZERO,
+            max_delay: Duration::from_secs(3),
+            timescale: Timescale::Utc,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    token: Token,
+    nonce: NtpTimestamp,
+    sent: Instant,
+    give_up: Instant,
+}
+
+/// The client's side of one server.
+#[derive(Clone, Debug)]
+pub struct Association {
+    id: SourceId,
+    address: SocketAddr,
+    options: AssociationOptions,
+    /// What a RATE kiss raised `min_poll` to.
+    min_poll: Poll,
+    poll: Poll,
+    reach: Reach,
+    calm: i8,
+    next: Option<Instant>,
+    burst_left: u8,
+    pending: Option<Pending>,
+    sent: u64,
+    received: u64,
+    rejected: [u64; Rejection::ALL.len()],
+    unanswered: u32,
+}
+
+impl Association {
+    /// An association that asks first at `first`.
+    #[must_use]
+    pub fn new(id: SourceId, address: SocketAddr, options: AssociationOptions, first: Instant) -> Self {
+        Self {
+            id,
+            address,
+            options,
+            min_poll: options.min_poll,
+            poll: options.min_poll,
+            reach: Reach::default(),
+            calm: 0,
+            next: Some(first),
+            burst_left: if options.iburst { BURST - 1 } else { 0 },
+            pending: None,
+            sent: 0,
+            received: 0,
+            rejected: [0; Rejection::ALL.len()],
+            unanswered: 0,
+        }
+    }
+
+    /// When [`Association::on_timer`] wants to be called.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        match (self.next, self.pending.map(|p| p.give_up)) {
+            (Some(next), Some(give_up)) => Some(next.min(give_up)),
+            (next, give_up) => next.or(give_up),
+        }
+    }
+
+    /// Forgets a request whose answer will not come; returns its token so that its socket can be closed.
+    pub fn give_up(&mut self, now: Instant) -> Option<Token> {
+        if self.pending.is_some_and(|p| now >= p.give_up) { self.pending.take().map(|p| p.token) } else { None }
+    }
+
+    /// The request that is due at `now`, if one is. The previous one's token is returned for closing.
+    pub fn on_timer(&mut self, now: Instant, token: Token, rng: &mut impl RngCore) -> Option<(Request, Option<Token>)> {
+        if self.next.is_none_or(|next| now < next) {
+            return None;
+        }
+        let replaced = self.pending.take().map(|p| p.token);
+        self.reach.poll();
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered > 2 && self.burst_left == 0 {
+            // Nobody there: ask less often, back to `min_poll` with the first answer.
+            self.poll = self.poll.longer(self.options.max_poll);
+        }
+        let spacing = if self.burst_left > 0 {
+            self.burst_left -= 1;
+            BURST_SPACING
+        } else {
+            if self.options.burst && self.reach.is_reachable() && self.poll.interval() > BURST_SPACING * 4 {
+                self.burst_left = BURST - 1;
+            }
+            self.poll.interval()
+        };
+        self.next = Some(now + spacing);
+        // Zero means "no timestamp", so it is the one nonce we cannot use.
+        let nonce = NtpTimestamp(rng.next_u64().max(1));
+        self.pending = Some(Pending { token, nonce, sent: now, give_up: now + spacing.min(ANSWER_TIME) });
+        self.sent += 1;
+        // Data minimisation: a client's header tells nothing but the version, mode and nonce.
+        let header = Header {
+            leap: Leap::Normal,
+            version: self.options.version,
+            mode: Mode::Client,
+            stratum: 0,
+            poll: 0,
+            precision: 32,
+            root_delay: NtpShort(0),
+            root_dispersion: NtpShort(0),
+            reference_id: ReferenceId::NONE,
+            reference: NtpTimestamp::ZERO,
+            origin: NtpTimestamp::ZERO,
+            receive: NtpTimestamp::ZERO,
+            transmit: nonce,
+        };
+        Some((Request { token, to: self.address, bytes: header.emit() }, replaced))
+    }
+
+    /// The request left at `at`, by the kernel's stamp or the timebase just before sending.
+    pub fn on_sent(&mut self, token: Token, at: Instant) {
+        if let Some(pending) = self.pending.as_mut().filter(|p| p.token == token) {
+            pending.sent = at;
+        }
+    }
+
+    /// Judges a datagram from the server's address. `received` is `None` when its stamp could not be placed
+    /// on the timebase; `to` is our own address; `time` is the line's time now, which names the NTP era.
+    pub fn on_datagram(&mut self, received: Option<Instant>, to: IpAddr, time: Timestamp, bytes: &[u8]) -> Outcome {
+        match self.judge(received, to, time, bytes) {
+            Outcome::Rejected(reason) => {
+                self.count(reason);
+                Outcome::Rejected(reason)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn count(&mut self, reason: Rejection) {
+        if let Some(i) = Rejection::ALL.iter().position(|&r| r == reason) {
+            self.rejected[i] += 1;
+        }
+    }
+
+    fn judge(&mut self, received: Option<Instant>, to: IpAddr, time: Timestamp, bytes: &[u8]) -> Outcome {
+        use Outcome::Rejected;
+        let Ok((header, _)) = Header::parse(bytes) else { return Rejected(Rejection::Malformed) };
+        if header.mode != Mode::Server {
+            return Rejected(Rejection::Mode);
+        }
+        let Some(pending) = self.pending.filter(|p| p.nonce == header.origin) else {
+            return Rejected(Rejection::Origin);
+        };
+        if header.version != self.options.version {
+            return Rejected(Rejection::Version);
+        }
+        // From here on the packet answers our request, and nothing else can answer it again.
+        self.pending = None;
+        if header.stratum == 0 {
+            return self.kissed(header.reference_id, header.poll);
+        }
+        if header.receive.is_zero() || header.transmit.is_zero() {
+            return Rejected(Rejection::Timestamp);
+        }
+        self.reach.answered();
+        self.received += 1;
+        self.unanswered = 0;
+        if header.leap == Leap::Unsynchronised || header.stratum >= 16 {
+            self.count(Rejection::Unsynchronised);
+            return Outcome::Unsynchronised;
+        }
+        let root_delay = header.root_delay.duration();
+        let root_dispersion = header.root_dispersion.duration();
+        if root_delay / 2 + root_dispersion >= MAX_ROOT {
+            return Rejected(Rejection::RootDistance);
+        }
+        if header.stratum > 1 && header.reference_id == reference_id_of(to) {
+            return Rejected(Rejection::Loop);
+        }
+        let Some(received) = received else { return Rejected(Rejection::Stamp) };
+        let server_in = header.receive.to_utc(time);
+        let server_out = header.transmit.to_utc(time);
+        let processing = server_out.since(server_in);
+        let round_trip = received.since(pending.sent);
+        // Two stamps of different clocks may cross by their precision, not by more.
+        if processing < Offset::ZERO || round_trip < Offset::ZERO || processing - round_trip > Offset::from_nanos(1_000_000) {
+            return Rejected(Rejection::Timestamp);
+        }
+        let precision = Duration::from_secs_f64(f64::from(header.precision.clamp(-30, 0)).exp2());
+        let delay = (round_trip - processing).positive();
+        if delay > self.options.max_delay {
+            return Rejected(Rejection::Delay);
+        }
+        Outcome::Sample(Sample {
+            source: self.id,
+            at: pending.sent.midpoint(received),
+            reference: server_in.midpoint(server_out) + self.options.offset,
+            delay,
+            dispersion: precision,
+            root_delay,
+            root_dispersion,
+            stratum: Stratum::new(header.stratum).max(self.options.min_stratum),
+            leap: header.leap,
+            reference_id: header.reference_id,
+            timescale: self.options.timescale,
+        })
+    }
+
+    fn kissed(&mut self, code: ReferenceId, poll: i8) -> Outcome {
+        match &code.0 {
+            b"DENY" | b"RSTR" => {
+                self.count(Rejection::Kiss);
+                self.next = None;
+                self.burst_left = 0;
+                self.reach.reset();
+                Outcome::Denied
+            }
+            b"RATE" => {
+                // Never ask as often again: at least the server's own interval, at least one step slower.
+                let slower = self.poll.longer(Poll::new(SLOWEST_LOG2));
+                self.min_poll = Poll::new(poll).min(Poll::new(SLOWEST_LOG2)).max(slower);
+                self.poll = self.min_poll;
+                self.burst_left = 0;
+                self.next = self.next.map(|next| next + self.poll.interval());
+                Outcome::Rejected(Rejection::Kiss)
+            }
+            _ => Outcome::Rejected(Rejection::Kiss),
+        }
+    }
+
+    /// Adapts the interval: `sigmas` is how unexpected the sample was, `lost` whether the drift since the last
+    /// one already exceeds what the path's noise hides.
+    pub fn adapt(&mut self, sigmas: f64, lost: bool) {
+        if self.burst_left > 0 {
+            return;
+        }
+        self.calm = if sigmas > 4.0 {
+            self.calm.saturating_sub(4)
+        } else if lost {
+            self.calm.saturating_sub(1)
+        } else {
+            self.calm.saturating_add(1)
+        };
+        let max_poll = self.options.max_poll.max(self.min_poll);
+        let before = self.poll;
+        if self.calm >= CALM {
+            self.poll = self.poll.longer(max_poll);
+        } else if self.calm <= -CALM {
+            self.poll = self.poll.shorter(self.min_poll);
+        }
+        if self.poll != before || self.calm.abs() >= CALM {
+            self.calm = 0;
+        }
+    }
+
+    /// Ask at once and four times: time was disrupted.
+    pub fn hurry(&mut self, now: Instant) {
+        if self.next.is_some() {
+            self.pending = None;
+            self.next = Some(now);
+            self.burst_left = BURST - 1;
+            self.poll = self.min_poll;
+            self.calm = 0;
+        }
+    }
+
+    /// The request could not be sent: it does not wait for an answer.
+    pub fn on_send_failed(&mut self, token: Token) {
+        if self.pending.is_some_and(|p| p.token == token) {
+            self.pending = None;
+        }
+    }
+
+    /// Its source id.
+    #[must_use]
+    pub const fn id(&self) -> SourceId {
+        self.id
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The interval in use.
+    #[must_use]
+    pub const fn poll(&self) -> Poll {
+        self.poll
+    }
+
+    /// The reachability register.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Requests sent, valid answers received.
+    #[must_use]
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.sent, self.received)
+    }
+
+    /// Requests in a row without an answer.
+    #[must_use]
+    pub const fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// Answers thrown away, by reason; reasons that never happened are left out.
+    pub fn rejected(&self) -> impl Iterator<Item = (Rejection, u64)> + '_ {
+        Rejection::ALL.iter().copied().zip(self.rejected).filter(|&(_, n)| n > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Which PTP clocks tell the time of day, and in which timescale.
+
+use std::path::{Path, PathBuf};
+
+use crate::sys::ptp;
+use crate::units::Timescale;
+
+/// What kind of PTP clock it is, by the driver's name for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClockKind {
+    /// PTP_KVM: the host's `CLOCK_REALTIME`.
+    Kvm,
+    /// Hyper-V's host time.
+    HyperV,
+    /// The hardware clock of an AWS network card.
+    Ena,
+    /// The PTP face of a vmclock device.
+    Vmclock,
+    /// VMware's precision clock.
+    Vmware,
+    /// A clock of a virtio-rtc device.
+    VirtioRtc,
+    /// A network card's clock, which may hold any time: used only when asked for.
+    Other,
+}
+
+impl ClockKind {
+    /// Lower-case word for tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "ptp_kvm",
+            Self::HyperV => "hyperv",
+            Self::Ena => "ena",
+            Self::Vmclock => "vmclock",
+            Self::Vmware => "ptp_vmw",
+            Self::VirtioRtc => "virtio_rtc",
+            Self::Other => "other",
+        }
+    }
+
+    /// How many readings to take in one go: rationed devices give one.
+    #[must_use]
+    pub const fn samples(self) -> u32 {
+        match self {
+            Self::Ena => 1,
+            _ => 5,
+        }
+    }
+}
+
+/// A PTP clock of this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundClock {
+    /// The character device.
+    pub path: PathBuf,
+    /// The driver's name for it.
+    pub name: String,
+    /// What that means.
+    pub kind: ClockKind,
+    /// The count of seconds it hands out; `None` for a clock that tells no time of day.
+    pub timescale: Option<Timescale>,
+}
+
+impl FoundClock {
+    /// Whether to use it without being asked.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.kind != ClockKind::Other && self.timescale.is_some()
+    }
+}
+
+/// All PTP clocks by index.
+pub(super) fn find(root: &Path) -> Vec<FoundClock> {
+    ptp::list(root)
+        .into_iter()
+        .map(|entry| {
+            let (kind, timescale) = classify(&entry.name);
+            FoundClock { path: entry.path, name: entry.name, kind, timescale }
+        })
+        .collect()
+}
+
+/// A host's own clock is smeared if the host's servers smear: unknown, not UTC. The PTP face of
+/// vmclock has been UTC in some kernels and TAI in others: the page itself is read instead.
+fn classify(name: &str) -> (ClockKind, Option<Timescale>) {
+    let unknown = Some(Timescale::Unknown);
+    if name == "KVM virtual PTP" {
+        return (ClockKind::Kvm, unknown);
+    }
+    if name == "hyperv" {
+        return (ClockKind::HyperV, unknown);
+    }
+    if name == "ptp_vmw" {
+        return (ClockKind::Vmware, unknown);
+    }
+    if name.starts_with("ena-ptp") {
+        return (ClockKind::Ena, Some(Timescale::Utc));
+    }
+    if name.starts_with("vmclock") {
+        return (ClockKind::Vmclock, unknown);
+    }
+    if let Some(rest) = name.strip_prefix("Virtio PTP type ") {
+        let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or("");
+        let timescale = match digits {
+            "0" => Some(Timescale::Utc),
+            "1" => Some(Timescale::Tai),
+            "3" => Some(Timescale::Smeared),
+            // "UTC, maybe smeared".
+            "4" => unknown,
+            // Monotonic, or a type from a later version.
+            _ => None,
+        };
+        return (ClockKind::VirtioRtc, timescale);
+    }
+    (ClockKind::Other, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_kind_and_timescale() {
+        assert_eq!(classify("KVM virtual PTP"), (ClockKind::Kvm, Some(Timescale::Unknown)));
+        assert_eq!(classify("ena-ptp-06"), (ClockKind::Ena, Some(Timescale::Utc)));
+        assert_eq!(classify("Virtio PTP type 0/variant 0"), (ClockKind::VirtioRtc, Some(Timescale::Utc)));
+        assert_eq!(classify("Virtio PTP type 1, variant 0"), (ClockKind::VirtioRtc, Some(Timescale::Tai)));
+        assert_eq!(classify("Virtio PTP type 2/variant 0"), (ClockKind::VirtioRtc, None));
+        assert_eq!(classify("Virtio PTP type 3/variant 1"), (ClockKind::VirtioRtc, Some(Timescale::Smeared)));
+        assert_eq!(classify("Virtio PTP type 10/variant 1"), (ClockKind::VirtioRtc, None));
+        assert_eq!(classify("igb_ptp0").0, ClockKind::Other);
+    }
+}

@@ -1,0 +1,181 @@
+//! UDP sockets for asking: one fresh, connected socket a request, with the kernel's stamps.
+//!
+//! Stamps are `CLOCK_REALTIME`; `clock` turns them into instants of the timebase.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag, bind, connect, getsockname,
+    recvmsg, send, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeSpec;
+
+use crate::units::Timestamp;
+
+/// A datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Bytes in the buffer.
+    pub len: usize,
+    /// The kernel's stamp, if it gave one.
+    pub stamp: Option<Timestamp>,
+}
+
+/// A socket for one request.
+#[derive(Debug)]
+pub struct ClientSocket {
+    fd: OwnedFd,
+    control: Vec<u8>,
+    stamping: bool,
+    awaiting_stamp: bool,
+}
+
+impl ClientSocket {
+    /// Opens a socket to `server`, from `local` and `port` if they are given, else from a port of the kernel's choice.
+    pub fn open(server: SocketAddr, local: Option<IpAddr>, port: Option<u16>) -> io::Result<Self> {
+        let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let fd = datagram_socket(family)?;
+        if local.is_some() || port.is_some() {
+            let any = if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+            if port.is_some() {
+                // Several sources share a fixed port; each socket is connected to its own server.
+                setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+            }
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(local.unwrap_or(any), port.unwrap_or(0))))?;
+        }
+        connect(fd.as_raw_fd(), &SockaddrStorage::from(server))?;
+        let flags = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+        let stamping = setsockopt(&fd, sockopt::Timestamping, &flags).is_ok();
+        Ok(Self { fd, control: vec![0; 512], stamping, awaiting_stamp: false })
+    }
+
+    /// Sends one datagram.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
+        self.awaiting_stamp = self.stamping;
+        Ok(())
+    }
+
+    /// The stamp of the datagram sent, once the kernel has it. Asks only while one is outstanding.
+    pub fn sent_stamp(&mut self) -> Option<Timestamp> {
+        if !self.awaiting_stamp {
+            return None;
+        }
+        let mut empty = [0; 128];
+        let (_, stamp) = self.receive(&mut empty, MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).ok()?;
+        if stamp.is_some() {
+            self.awaiting_stamp = false;
+        }
+        stamp
+    }
+
+    /// One datagram, if there is one (`WouldBlock` otherwise).
+    pub fn receive_into(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        let (len, stamp) = self.receive(buffer, MsgFlags::MSG_DONTWAIT)?;
+        Ok(Received { len, stamp })
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, Option<Timestamp>)> {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let message = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut self.control), flags)?;
+        let mut stamp = None;
+        if let Ok(messages) = message.cmsgs() {
+            for control in messages {
+                if let ControlMessageOwned::ScmTimestampsns(stamps) = control {
+                    stamp = timestamp(stamps.system);
+                }
+            }
+        }
+        Ok((message.bytes, stamp))
+    }
+
+    /// Our own address on the way to the server.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        let address: SockaddrStorage = getsockname(self.fd.as_raw_fd()).ok()?;
+        address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())).or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    }
+
+    /// False if the kernel refused `SO_TIMESTAMPING`.
+    #[must_use]
+    pub const fn has_stamps(&self) -> bool {
+        self.stamping
+    }
+}
+
+impl AsFd for ClientSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for ClientSocket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn datagram_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    match socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None) {
+        Err(Errno::EINVAL) => {
+            // Some C libraries and test rigs know no flags here.
+            let fd = socket(family, SockType::Datagram, SockFlag::empty(), None)?;
+            fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            Ok(fd)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn timestamp(spec: TimeSpec) -> Option<Timestamp> {
+    (spec.tv_sec() != 0).then(|| Timestamp::from_parts(spec.tv_sec(), spec.tv_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::time;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    fn exchange(server: &UdpSocket) -> (Option<Timestamp>, Received, Timestamp, Timestamp) {
+        let address = server.local_addr().unwrap();
+        let mut client = ClientSocket::open(address, None, None).unwrap();
+        let before = time::realtime();
+        client.send(b"question").unwrap();
+        let mut buffer = [0; 64];
+        let (_, from) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(b"answer", from).unwrap();
+        let mut poll = [nix::poll::PollFd::new(client.as_fd(), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut poll, 5000_u16).unwrap();
+        let sent = client.sent_stamp();
+        let received = client.receive_into(&mut buffer).unwrap();
+        assert_eq!(&buffer[..received.len], b"answer");
+        assert_eq!(client.local_address(), Some(address.ip()));
+        (sent, received, before, time::realtime())
+    }
+
+    #[test]
+    fn stamps_lie_between_the_clock_readings_around_them() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let (sent, received, before, after) = exchange(&server);
+        let (sent, stamp) = (sent.expect("loopback has TX stamps"), received.stamp.expect("and RX stamps"));
+        assert!(before <= sent && sent <= stamp && stamp <= after, "{before:?} {sent:?} {stamp:?} {after:?}");
+    }
+
+    #[test]
+    fn nothing_to_read_would_block() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut client = ClientSocket::open(server.local_addr().unwrap(), None, None).unwrap();
+        let error = client.receive_into(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(client.sent_stamp(), None);
+    }
+}
