@@ -5,11 +5,10 @@ measurement. A measured offset is uncertain by half the delay of the exchange it
 """
 
 import os
-import stat
+import re
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import vehicle
 from servers import Chronyd, Liar, Prometheus, free_port
@@ -445,11 +444,12 @@ def kernel_clock_keeps_its_contract(test):
     path = os.environ.get("PARACLOCK_CONTRACT_TEST")
     if not path:
         raise Skipped("PARACLOCK_CONTRACT_TEST names no test executable")
-    if not Path(path).stat().st_mode & stat.S_IXUSR:
+    if not os.access(path, os.X_OK):
         raise Failure(f"{path} is no executable")
-    with test.guest(files={path: "/contract"}) as guest:
+    with test.guest(programs={path: "/contract"}) as guest:
         status, out, err = guest.ask("/contract --ignored kernel --test-threads=1", 300)
         for line in (out + err).splitlines():
             test.note(line)
         test.judge("exit status", status, status == 0, 0)
-        test.judge("tests ran", "1 or more" if "test result: ok. 0 passed" not in out else 0, "test result: ok. 0 passed" not in out)
+        ran = sum(int(count) for count in re.findall(r"test result: ok\. (\d+) passed", out))
+        test.judge("tests passed", ran, ran > 0, "at least 1")

@@ -94,7 +94,7 @@ def connect(path):
 class Guest:
     """A running guest; use it in a `with` block."""
 
-    def __init__(self, name, log, *, igb=False, files=None, forwards=None, append=""):
+    def __init__(self, name, log, *, igb=False, files=None, programs=None, forwards=None, append=""):
         self.log = log
         self.tokens = 0
         # Not in the repository: a Unix socket's path holds 107 bytes at most.
@@ -105,6 +105,8 @@ class Guest:
             command.append("--igb")
         for source, destination in (files or {}).items():
             command += ["--file", f"{source}:{destination}"]
+        for source, destination in (programs or {}).items():
+            command += ["--program", f"{source}:{destination}"]
         for host, guest in (forwards or {}).items():
             command += ["--forward", f"{host}:{guest}"]
         if append:
