@@ -25,7 +25,9 @@ def free_port(kind=socket.SOCK_DGRAM):
 
 
 def fetch(*arguments):
-    return Path(subprocess.run([IMAGES / "fetch", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    return Path(
+        subprocess.run([IMAGES / "fetch", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    )
 
 
 class Server:
@@ -37,7 +39,9 @@ class Server:
 
     def start(self, command):
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def kill(self):
         if self.process and self.process.poll() is None:

@@ -113,7 +113,11 @@ class Guest:
             command += ["--append", append]
         with open(log, "wb") as console:
             self.process = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
             )
         try:
             wait_for("QEMU's sockets", lambda: self._running() and qmp.exists() and commands.exists(), 30)
@@ -123,7 +127,10 @@ class Guest:
             self.wait_until_it_answers(60)
             # The kernel refines the TSC's rate in the first seconds.
             self.wait(
-                "the TSC", "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", lambda out: out == "tsc\n", 30
+                "the TSC",
+                "cat /sys/devices/system/clocksource/clocksource0/current_clocksource",
+                lambda out: out == "tsc\n",
+                30,
             )
         except BaseException:
             self.close()
@@ -224,6 +231,8 @@ def oscillator(ppm, log):
     with _tsc_lock:
         if not _tsc_khz:
             with Guest("tsc", log) as guest:
-                refined = r"dmesg | sed -n 's/.*Refined TSC clocksource calibration: \([0-9]*\)\.\([0-9]*\) MHz.*/\1\2/p'"
+                refined = (
+                    r"dmesg | sed -n 's/.*Refined TSC clocksource calibration: \([0-9]*\)\.\([0-9]*\) MHz.*/\1\2/p'"
+                )
                 _tsc_khz.append(int(guest.run(refined)))
     return f"tsc_early_khz={round(_tsc_khz[0] / (1 + ppm * 1e-6))} hpet=disable pmtmr=0"
