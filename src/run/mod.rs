@@ -1,1 +1,3 @@
 //! Floor 8: the only tokio.
+
+pub mod metrics;
