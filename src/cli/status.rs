@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use super::{Viewing, complain, format, print, sources, to_json};
+use crate::core::SourceState;
 use crate::wire::control::{BoundReport, Report, Source};
 
 /// Prints the summary; the exit code is success only while the clock can be relied on.
@@ -60,9 +61,9 @@ fn is_right(report: &Report) -> bool {
     matches!(report.tracking.status.as_str(), "synchronised" | "holdover") && report.tracking.clock.error.is_some()
 }
 
-/// Sources that the selection could not use.
+/// Sources that the selection could not use, though it was meant to.
 fn rejected(report: &Report) -> impl Iterator<Item = &Source> {
-    report.sources.iter().filter(|source| matches!(source.mark, 'x' | '~' | '?'))
+    report.sources.iter().filter(|source| matches!(source.mark, 'x' | '~' | '?') && source.state != SourceState::Noselect.as_str())
 }
 
 /// Five lines, and one more for each thing that is wrong.
@@ -158,6 +159,16 @@ Problems  a-rather-long-name.of-a-server.example.net is not used: its time disag
           2001:db8:1234:5678:9abc:def0:1234:5678 is not used: no answer in the last eight polls (sending failed: network is unreachable)
 "
         ));
+    }
+
+    #[test]
+    fn a_source_set_aside_on_purpose_is_no_problem() {
+        let mut report = sample::report();
+        for source in &mut report.sources[2..] {
+            source.state = "noselect".into();
+            source.mark = '?';
+        }
+        assert!(render(&report).ends_with("Problems  none\n"));
     }
 
     #[test]
