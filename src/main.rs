@@ -1,3 +1,5 @@
 //! Parses arguments, calls `cli`, maps errors to exit codes.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    paraclock::cli::main()
+}
