@@ -17,7 +17,8 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::config::{Config, LeapSecondMode, RefclockDirective, SelectOptions, ServerDirective};
 use crate::core::{
-    Adjustment, Applied, ClockError, Core, CoreOptions, Correction, Course, Decision, Event, ReadError, Reading, Signal, SourceId, Status,
+    Adjustment, Applied, ClockError, Core, CoreOptions, Correction, Course, Decision, Event, ReadError, Reading, Signal, SourceId,
+    SourceState, Status,
 };
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
@@ -385,6 +386,14 @@ impl Agent {
     #[must_use]
     pub fn source_name(&self, id: SourceId) -> Option<&str> {
         self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str())
+    }
+
+    /// Every source with its name and state.
+    pub fn states(&self, now: Instant) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
+        self.sources.iter().map(move |s| {
+            let state = self.core.source(s.id, now).map_or(SourceState::Waiting, |view| view.state);
+            (s.id, s.name.as_str(), state)
+        })
     }
 
     fn new_id(&mut self) -> SourceId {

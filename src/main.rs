@@ -1,5 +1,7 @@
 //! Parses arguments, calls `cli`, maps errors to exit codes.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     paraclock::cli::main()
 }

@@ -4,6 +4,7 @@
 //! [`Report`] over the control socket and print a pure function of it.
 
 mod client;
+mod demo;
 mod format;
 mod launch;
 #[cfg(test)]
@@ -92,7 +93,7 @@ pub struct CheckOptions {
 /// Options of `demo`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct DemoOptions {
-    /// How many seconds of simulated life to show
+    /// How many seconds to show (20 unless given)
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,
     /// Print JSON

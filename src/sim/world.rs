@@ -190,12 +190,8 @@ impl World {
         let oscillator = Oscillator::new(scenario.frequency, scenario.wander);
         let timebase = Timebase::new(Instant::ZERO);
         let clock = Simulated::new(timebase.clone(), epoch + scenario.clock_error);
-        let setup = Setup {
-            watch: true,
-            drift: scenario.drift,
-            seed: chance.seed(),
-            ..Setup::from_config(&scenario.config, clock.course())
-        };
+        let setup =
+            Setup { watch: true, drift: scenario.drift, seed: chance.seed(), ..Setup::from_config(&scenario.config, clock.course()) };
         let agent = Agent::new(setup, Instant::ZERO);
         let mut world = Self {
             epoch,

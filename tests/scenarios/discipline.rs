@@ -79,9 +79,8 @@ fn without_makestep_a_large_error_is_slewed_at_the_rate_allowed() {
 #[test]
 fn a_foreign_step_is_undone_at_once_whatever_makestep_says() {
     for seconds in [3600.0, -3600.0, 0.02] {
-        let scenario = guest(&[SERVER, "makestep 1 3"])
-            .server(truthful(), link_local())
-            .at(1000.3, Action::StepClock(Offset::from_seconds(seconds)));
+        let scenario =
+            guest(&[SERVER, "makestep 1 3"]).server(truthful(), link_local()).at(1000.3, Action::StepClock(Offset::from_seconds(seconds)));
         for_seeds(&scenario, |world| {
             world.run_until(1000.2);
             assert_right(world, 1e-3);

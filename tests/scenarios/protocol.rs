@@ -60,9 +60,7 @@ fn losing_half_of_all_packets_is_survived() {
 
 #[test]
 fn the_same_seed_makes_the_same_decisions() {
-    let scenario = guest(&["server 10.0.0.1 iburst", "refclock PHC /dev/ptp0 poll 2 dpoll -2"])
-        .server(truthful(), link_local())
-        .phc(phc());
+    let scenario = guest(&["server 10.0.0.1 iburst", "refclock PHC /dev/ptp0 poll 2 dpoll -2"]).server(truthful(), link_local()).phc(phc());
     let run = || {
         let mut world = World::new(scenario.clone(), 42);
         world.run_until(3000.0);

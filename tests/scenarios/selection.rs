@@ -56,9 +56,7 @@ fn two_against_two_is_no_majority_and_holds_over() {
         scenario = scenario.server(truthful(), link_local());
     }
     let wrong = Offset::from_seconds(0.5);
-    let scenario = scenario
-        .at(500.0, Action::Mislead { server: 0, error: wrong })
-        .at(500.0, Action::Mislead { server: 1, error: wrong });
+    let scenario = scenario.at(500.0, Action::Mislead { server: 0, error: wrong }).at(500.0, Action::Mislead { server: 1, error: wrong });
     for_seeds(&scenario, |world| {
         world.run_until(700.0);
         assert_right(world, 1e-3);
@@ -135,14 +133,11 @@ fn minsources_and_require_keep_the_clock_alone() {
 
 #[test]
 fn a_trusted_source_outvotes_others() {
-    let scenario = guest(&[
-        &format!("server 10.0.0.1 {FAST} trust"),
-        &format!("server 10.0.0.2 {FAST}"),
-        &format!("server 10.0.0.3 {FAST}"),
-    ])
-    .server(truthful(), link_local())
-    .server(Server::lying(Offset::from_seconds(1.0)), link_local())
-    .server(Server::lying(Offset::from_seconds(1.0)), link_local());
+    let scenario =
+        guest(&[&format!("server 10.0.0.1 {FAST} trust"), &format!("server 10.0.0.2 {FAST}"), &format!("server 10.0.0.3 {FAST}")])
+            .server(truthful(), link_local())
+            .server(Server::lying(Offset::from_seconds(1.0)), link_local())
+            .server(Server::lying(Offset::from_seconds(1.0)), link_local());
     for_seeds(&scenario, |world| {
         world.run_until(100.0);
         assert!(world.clock_error().abs() < 1e-3);
@@ -178,10 +173,8 @@ fn a_server_that_follows_us_is_not_followed() {
 fn the_first_to_answer_is_not_believed_before_the_others_had_time() {
     // The liar is near, the truthful are far.
     let far = paraclock::sim::Path::symmetric(5e-2, 1e-3);
-    let mut scenario = lines(3)
-        .server(Server::lying(Offset::from_seconds(100.0)), link_local())
-        .server(truthful(), far)
-        .server(truthful(), far);
+    let mut scenario =
+        lines(3).server(Server::lying(Offset::from_seconds(100.0)), link_local()).server(truthful(), far).server(truthful(), far);
     scenario.config.makestep = Some(paraclock::config::Makestep { threshold: std::time::Duration::from_secs(1), limit: Some(3) });
     for_seeds(&scenario, |world| {
         world.run_until(30.0);
