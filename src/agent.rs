@@ -15,9 +15,10 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::config::{RefclockDirective, SelectOptions, ServerDirective};
+use crate::config::{Config, LeapSecondMode, RefclockDirective, SelectOptions, ServerDirective};
 use crate::core::{
-    Adjustment, Applied, ClockError, Core, CoreOptions, Correction, Course, Decision, Event, ReadError, Reading, Signal, SourceId, Status,
+    Adjustment, Applied, ClockError, Core, CoreOptions, Correction, Course, Decision, Event, ReadError, Reading, Signal, SourceId,
+    SourceState, Status,
 };
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
@@ -49,7 +50,7 @@ pub struct Setup {
     pub servers: Vec<(ServerDirective, Timescale)>,
     /// `refclock` lines; the executor opens the devices in this order.
     pub refclocks: Vec<RefclockDirective>,
-    /// Frequency and its uncertainty from the drift file.
+    /// Frequency (positive: the counter is fast) and its uncertainty from the drift file.
     pub drift: Option<(Ppm, Ppm)>,
     /// Least time between two saves once the frequency is known well.
     pub save_interval: Duration,
@@ -65,6 +66,36 @@ pub struct Setup {
     pub precision: i8,
     /// For nonces and poll times.
     pub seed: [u8; 32],
+}
+
+impl Setup {
+    /// What a configuration says, for a clock on `course`; the rest as for a clock without history.
+    #[must_use]
+    pub fn from_config(config: &Config, course: Course) -> Self {
+        let core = CoreOptions {
+            makestep: config.makestep,
+            max_distance: config.max_distance,
+            min_sources: usize::from(config.min_sources),
+            max_slew: config.max_slew_rate,
+            max_drift: config.max_drift,
+            max_clock_error: config.max_clock_error,
+            foreign_step: config.foreign_step,
+            kernel_leap: config.leap_second_mode == LeapSecondMode::System,
+        };
+        Self {
+            core,
+            servers: config.servers.iter().map(|s| (s.clone(), Timescale::Utc)).collect(),
+            refclocks: config.refclocks.clone(),
+            drift: None,
+            save_interval: config.driftfile.as_ref().map_or(SAVE_INTERVAL, |d| d.interval),
+            course,
+            clock_is_a_guess: false,
+            watch: false,
+            tai_offset: None,
+            precision: -25,
+            seed: [0; 32],
+        }
+    }
 }
 
 /// Something that happened.
@@ -241,7 +272,9 @@ impl Agent {
     /// An agent that begins at `now`. Its first outputs are ready.
     #[must_use]
     pub fn new(setup: Setup, now: Instant) -> Self {
-        let mut core = Core::new(setup.core, now, setup.course, setup.drift);
+        // A drift file says how fast the counter is; the line, how much faster time runs than the counter.
+        let drift = setup.drift.map(|(fast, skew)| (Ppm::new(-fast.ppm()), skew));
+        let mut core = Core::new(setup.core, now, setup.course, drift);
         if setup.clock_is_a_guess {
             core.clock_is_a_guess();
         }
@@ -353,6 +386,14 @@ impl Agent {
     #[must_use]
     pub fn source_name(&self, id: SourceId) -> Option<&str> {
         self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str())
+    }
+
+    /// Every source with its name and state.
+    pub fn states(&self, now: Instant) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
+        self.sources.iter().map(move |s| {
+            let state = self.core.source(s.id, now).map_or(SourceState::Waiting, |view| view.state);
+            (s.id, s.name.as_str(), state)
+        })
     }
 
     fn new_id(&mut self) -> SourceId {

@@ -1,3 +1,7 @@
 //! Parses arguments, calls `cli`, maps errors to exit codes.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paraclock::cli::main()
+}

@@ -281,9 +281,9 @@ impl Filter {
         } else if self.correlation < 0.0 {
             self.wander = (self.wander / 1.05).max(WANDER_RANGE.0);
         }
-        let surplus = (innovation * innovation - (expected - self.noise)).clamp(0.0, delay * delay / 4.0 + 1e-12);
-        self.noise += (surplus - self.noise) / 32.0;
-        self.noise = self.noise.max(1e-18);
+        // Signed, so that it averages to zero where the delay explains everything.
+        let surplus = (innovation * innovation).min(9.0 * expected) - (expected - self.noise);
+        self.noise = (self.noise + (surplus - self.noise) / 32.0).clamp(1e-18, delay * delay / 4.0 + 1e-12);
     }
 
     /// The source's line.

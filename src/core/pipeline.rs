@@ -227,8 +227,13 @@ impl Core {
     /// The order that begins the work: the plain frequency, and nothing claimed yet.
     #[must_use]
     pub fn start(&mut self, now: Instant) -> Decision {
-        let correction = Correction::Slew { offset: Offset::ZERO, over: Duration::ZERO, frequency: self.line.frequency() };
-        self.decide(now, Some(correction))
+        let plain = self.plain();
+        self.decide(now, Some(plain))
+    }
+
+    /// End any slew: run at the line's frequency.
+    const fn plain(&self) -> Correction {
+        Correction::Slew { offset: Offset::ZERO, over: Duration::ZERO, frequency: self.line.frequency() }
     }
 
     /// Takes in one event.
@@ -295,13 +300,15 @@ impl Core {
                 }
                 self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
                 self.disrupt(now, true);
-                self.decide(now, Some(Correction::Hold))
+                let plain = self.plain();
+                self.decide(now, Some(plain))
             }
             Signal::Generation { from, to } => {
                 let restored = from.vm_generation != to.vm_generation;
                 self.disrupt(now, !restored);
                 self.line_bound = Bound::UNKNOWN;
-                self.decide(now, Some(Correction::Hold))
+                let plain = self.plain();
+                self.decide(now, Some(plain))
             }
             Signal::ClocksourceChanged => {
                 for source in &mut self.sources {
@@ -349,13 +356,14 @@ impl Core {
 
     fn on_tick(&mut self, now: Instant) -> Decision {
         let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
+        let lost = matches!(self.status, Status::Unsynchronised | Status::Disrupted);
         let correction = if waited {
             self.evaluate(now, None)
-        } else if self.status == Status::Unsynchronised || self.status == Status::Disrupted {
-            None
         } else if self.course.until.is_some_and(|until| now >= until) {
             let remaining = self.remaining(now);
-            Some(self.correct(Occasion::SlewEnd, remaining))
+            Some(if lost { self.plain() } else { self.correct(Occasion::SlewEnd, remaining) })
+        } else if lost {
+            None
         } else {
             let stale = self.announced.is_none_or(|(at, error)| {
                 let kernel = error.as_secs_f64() + KERNEL_GROWTH * now.since(at).seconds();
@@ -666,7 +674,7 @@ impl Core {
         if let Some(adjustment) = &adjustment {
             self.announced = Some((now, adjustment.announcement.max_error));
         }
-        let grace = self.first_sample.map(|first| first + GRACE);
+        let grace = self.first_sample.map(|first| first + GRACE).filter(|&end| end > now);
         let next = match (self.course.until, grace) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -17,4 +17,7 @@ pub trait Refclock: Send {
     fn notifier(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// The kernel's clocksource changed: ways of reading that failed may work now.
+    fn on_clocksource_change(&mut self) {}
 }

@@ -117,6 +117,10 @@ impl Refclock for Ptp {
             generation: None,
         })
     }
+
+    fn on_clocksource_change(&mut self) {
+        self.reset_ladder();
+    }
 }
 
 #[cfg(test)]

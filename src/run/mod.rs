@@ -1,3 +1,16 @@
-//! Floor 8: the only tokio.
+//! Floor 8: the only tokio. Executes the agent on a real machine.
+//!
+//! `daemon` sets up, `executor` is the event loop, `narrator` the log; the rest are the rooms that a
+//! running daemon shows itself through.
 
 pub mod config_files;
+pub mod control_socket;
+pub mod daemon;
+pub mod demo;
+pub mod executor;
+pub mod metrics;
+mod narrator;
+pub mod privileges;
+pub mod setup;
+pub mod state;
+mod watchdog;

@@ -1,0 +1,279 @@
+//! `paraclock run`: sets the house up, hands it to the executor, and leaves it in order.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rand_core::{OsRng, TryRngCore};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::executor::{Departure, Executor, Shared};
+use super::setup::{self, Chosen};
+use super::state::{self, DriftFile};
+use super::{control_socket, metrics, privileges, watchdog};
+use crate::agent::{Agent, Setup, Surroundings};
+use crate::clock::{Clock, Kernel, Shadow};
+use crate::config::{Config, Diagnostic};
+use crate::core::{Adjustment, Announcement, ClockError, Correction};
+use crate::platform::{self, Detection};
+use crate::sys::{time, timex};
+use crate::units::{Leap, Ppm};
+use crate::wire::control::{Platform, Report};
+
+/// What the command line asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `-f`.
+    pub file: Option<PathBuf>,
+    /// `-x`: never touch the system clock.
+    pub shadow: bool,
+    /// `-u`.
+    pub user: Option<String>,
+    /// Directives instead of a file.
+    pub directives: Vec<String>,
+}
+
+/// Why the daemon did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong.
+    #[error("{}", list(.0))]
+    Config(Vec<Diagnostic>),
+    /// The system refused something that we cannot do without.
+    #[error("cannot {action}: {reason}")]
+    System {
+        /// What we tried.
+        action: String,
+        /// What it said.
+        reason: io::Error,
+    },
+    /// The user cannot be assumed.
+    #[error(transparent)]
+    Privileges(#[from] privileges::PrivilegeError),
+}
+
+fn list(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let machine = platform::detect(Path::new("/"));
+    let chosen = setup::choose(options.file.as_deref(), &options.directives, &machine).map_err(Failure::Config)?;
+    narrate_start(&chosen, &machine);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| Failure::System { action: "start the event loop".to_owned(), reason })?;
+    runtime.block_on(live(options, &chosen, &machine))
+}
+
+fn narrate_start(chosen: &Chosen, machine: &Detection) {
+    tracing::info!("paraclock {} starts with {}", env!("CARGO_PKG_VERSION"), chosen.origin);
+    for warning in &chosen.config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if chosen.detected {
+        for line in machine.lines() {
+            tracing::info!("{line}");
+        }
+    }
+    if chosen.config.servers.is_empty() && chosen.config.refclocks.is_empty() {
+        tracing::warn!("no source is configured: add a server, pool or refclock line, or `autodetect on`");
+    }
+    if !chosen.config.access.is_empty() {
+        tracing::warn!("`allow` is understood, but this version does not serve time yet");
+    }
+}
+
+async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result<(), Failure> {
+    let config = &chosen.config;
+    let signals = stop_signals()?;
+    let pid_file = config.pid_file.as_deref().and_then(write_pid);
+    let drift = config.driftfile.as_ref().map(|d| DriftFile::new(d.path.clone()));
+    let known = drift.as_ref().and_then(load_drift);
+    let (mut clock, denied) = open_clock(options.shadow, known);
+    let guessed = raise_to_floor(clock.as_mut(), drift.as_ref());
+    let mut refclocks = setup::devices(&config.refclocks, machine);
+    let metrics_listener = listen_for_metrics(config).await;
+    let control = config.control.as_deref().and_then(control_socket::listen);
+    if let Some(user) = options.user.as_deref().or(config.user.as_deref()) {
+        // Devices that only root may open are opened by the first reading.
+        for refclock in &mut refclocks {
+            let _ = refclock.read();
+        }
+        privileges::become_user(user, control.is_some().then_some(config.control.as_deref()).flatten())?;
+    }
+    let agent = Agent::new(agent_setup(chosen, clock.as_ref(), known, guessed), time::raw());
+    let shared = Shared::new(agent);
+    let reports = reporter(&shared, clock.kind(), machine, denied);
+    if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
+        tokio::spawn(metrics::serve(listener, reports.clone(), metrics.chrony_names));
+    }
+    let socket = control.map(|listener| {
+        tokio::spawn(control_socket::serve(listener, reports));
+        config.control.clone().map(Passing)
+    });
+    let departure = Departure {
+        v4: config.acquisition_addresses.v4.map(Into::into),
+        v6: config.acquisition_addresses.v6.map(Into::into),
+        port: config.acquisition_port.filter(|&p| p != 0),
+    };
+    let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
+    watchdog::ready();
+    executor.run(signals).await;
+    watchdog::stopping();
+    tracing::info!("paraclock ends");
+    drop((executor, socket, pid_file));
+    Ok(())
+}
+
+/// Ready when SIGTERM or SIGINT arrives.
+fn stop_signals() -> Result<impl Future<Output = ()>, Failure> {
+    let open = |kind| signal(kind).map_err(|reason| Failure::System { action: "catch signals".to_owned(), reason });
+    let (mut terminate, mut interrupt) = (open(SignalKind::terminate())?, open(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn load_drift(drift: &DriftFile) -> Option<(Ppm, Ppm)> {
+    match drift.load() {
+        Ok(Some((frequency, skew))) => {
+            tracing::info!("{}: the counter runs {:+.3} ppm fast, give or take {:.3}", drift.path().display(), frequency.ppm(), skew.ppm());
+            Some((frequency, skew))
+        }
+        Ok(None) => {
+            make_room(drift.path());
+            None
+        }
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    }
+}
+
+/// Makes the directory of a file that will be written later.
+fn make_room(path: &Path) {
+    if let Some(parent) = path.parent().filter(|p| !p.exists()) {
+        if let Err(error) = fs::create_dir_all(parent) {
+            tracing::warn!("{}: {error}; nothing will be kept between runs", parent.display());
+        }
+    }
+}
+
+/// The kernel's clock if we may steer it, else a shadow. Says once which and why.
+fn open_clock(shadow: bool, drift: Option<(Ppm, Ppm)>) -> (Box<dyn Clock>, bool) {
+    let rate = drift.map(|(fast, _)| Ppm::new(-fast.ppm()));
+    if shadow {
+        tracing::info!("keeping a shadow clock (-x): the system clock is not touched");
+        return (Box::new(Shadow::new()), false);
+    }
+    match Kernel::new(rate) {
+        Ok(kernel) => (Box::new(kernel), false),
+        Err(error) => {
+            tracing::warn!("{error}; keeping a shadow clock");
+            (Box::new(Shadow::new()), error == ClockError::Denied)
+        }
+    }
+}
+
+/// Time never starts before the build of this program or the last time saved. True if the clock was moved.
+fn raise_to_floor(clock: &mut dyn Clock, drift: Option<&DriftFile>) -> bool {
+    let floor = state::floor(drift);
+    let pair = clock.pair();
+    if pair.time >= floor {
+        return false;
+    }
+    tracing::warn!("the clock is before the build of this program or the last time saved: moving it forward");
+    let offset = floor.since(pair.time);
+    let announcement = Announcement {
+        synchronised: false,
+        max_error: std::time::Duration::from_secs(16),
+        est_error: std::time::Duration::from_secs(16),
+        leap: Leap::Unsynchronised,
+        tai_offset: None,
+    };
+    let correction = Correction::Step { offset, frequency: clock.course().rate };
+    if let Err(error) = clock.apply(&Adjustment { correction, announcement }) {
+        tracing::error!("{error}");
+        return false;
+    }
+    true
+}
+
+fn agent_setup(chosen: &Chosen, clock: &dyn Clock, drift: Option<(Ppm, Ppm)>, guessed: bool) -> Setup {
+    let mut seed = [0; 32];
+    if let Err(error) = OsRng.try_fill_bytes(&mut seed) {
+        // Nonces would be predictable to somebody who knows the start to a nanosecond: say so, and go on.
+        tracing::error!("the system gives no random numbers ({error}): answers could be forged by a neighbour");
+        seed[..8].copy_from_slice(&time::raw().nanos().to_le_bytes());
+        seed[8..16].copy_from_slice(&time::realtime().nanos().to_le_bytes());
+    }
+    let tai = timex::read().ok().map(|s| s.tai_offset).and_then(|s| i16::try_from(s).ok()).filter(|&s| s != 0);
+    let mut setup = Setup::from_config(&chosen.config, clock.course());
+    for (server, timescale) in setup.servers.iter_mut().zip(&chosen.timescales) {
+        server.1 = *timescale;
+    }
+    Setup { drift, clock_is_a_guess: guessed, watch: clock.kind() == "kernel", tai_offset: tai, seed, ..setup }
+}
+
+async fn listen_for_metrics(config: &Config) -> Option<TcpListener> {
+    let address = config.metrics?.address;
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            tracing::info!("metrics at http://{address}/metrics");
+            Some(listener)
+        }
+        Err(error) => {
+            tracing::warn!("metrics {address}: {error}; going on without (choose another address, or `metrics off`)");
+            None
+        }
+    }
+}
+
+/// Makes reports for whoever asks.
+fn reporter(
+    shared: &Shared,
+    clock_kind: &'static str,
+    machine: &Detection,
+    denied: bool,
+) -> impl Fn() -> Report + Clone + Send + Sync + 'static {
+    let shared = shared.clone();
+    let machine = machine.clone();
+    move || {
+        let root = Path::new("/");
+        let platform = Platform { clocksource: platform::clocksource(root), ..machine.report(platform::steal_seconds(root)) };
+        let mut problems = Vec::new();
+        if denied {
+            problems.push("the system clock is not steered: no CAP_SYS_TIME".to_owned());
+        }
+        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, problems })
+    }
+}
+
+fn write_pid(path: &Path) -> Option<Passing> {
+    make_room(path);
+    match fs::write(path, format!("{}\n", std::process::id())) {
+        Ok(()) => Some(Passing(path.to_owned())),
+        Err(error) => {
+            tracing::warn!("{}: {error}; going on without a pid file", path.display());
+            None
+        }
+    }
+}
+
+/// A file that goes with the process.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // Somebody may have removed it before us.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,353 @@
+//! The event loop: carries out what the agent wants, and tells it what happened.
+//!
+//! One thread, one epoll. Every request has a socket of its own, registered once.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::narrator::Narrator;
+use super::state::DriftFile;
+use super::watchdog::Watchdog;
+use crate::agent::{Agent, Input, NameId, Output};
+use crate::clock::Clock;
+use crate::core::{ReadError, Signal, SourceId};
+use crate::ntp::Token;
+use crate::platform;
+use crate::refclock::Refclock;
+use crate::sys::socket::ClientSocket;
+use crate::sys::time;
+use crate::units::{Instant, Offset, Timestamp};
+
+/// An NTP answer with authentication and extension fields is not longer.
+const MAX_DATAGRAM: usize = 2048;
+/// A sleep of the machine shorter than this is not one.
+const SHORTEST_SUSPEND: Duration = Duration::from_millis(50);
+/// An event loop that comes later than this has been stalled.
+const STALL: Duration = Duration::from_secs(1);
+/// How often the kernel's clocksource is looked up.
+const CLOCKSOURCE_CHECK: Duration = Duration::from_secs(10);
+/// With nothing to do at all, look around this often.
+const IDLE: Duration = Duration::from_secs(64);
+/// A kernel's stamp of sending is believed if it lies within this after our own.
+const SEND_TIME: Offset = Offset::from_nanos(200_000_000);
+
+/// The agent, shared with whoever shows it (on the same thread).
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Agent>>);
+
+impl Shared {
+    /// Shares an agent.
+    #[must_use]
+    pub fn new(agent: Agent) -> Self {
+        Self(Arc::new(Mutex::new(agent)))
+    }
+
+    /// Looks at it or drives it. Never held across an await.
+    pub fn agent(&self) -> MutexGuard<'_, Agent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where requests leave from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Departure {
+    /// `bindacqaddress` for IPv4.
+    pub v4: Option<IpAddr>,
+    /// `bindacqaddress` for IPv6.
+    pub v6: Option<IpAddr>,
+    /// `acquisitionport`.
+    pub port: Option<u16>,
+}
+
+struct Flight {
+    token: Token,
+    server: SocketAddr,
+    local: IpAddr,
+    socket: AsyncFd<ClientSocket>,
+    sent: Option<Instant>,
+}
+
+type Resolution = (NameId, Vec<IpAddr>);
+
+/// The event loop's state.
+pub struct Executor {
+    shared: Shared,
+    clock: Box<dyn Clock>,
+    refclocks: Vec<Box<dyn Refclock>>,
+    departure: Departure,
+    flights: Vec<Flight>,
+    resolved: (mpsc::Sender<Resolution>, mpsc::Receiver<Resolution>),
+    drift: Option<DriftFile>,
+    narrator: Narrator,
+    watchdog: Watchdog,
+    suspended: Option<Duration>,
+    clocksource: (Instant, String),
+    buffer: Box<[u8; MAX_DATAGRAM]>,
+    local: VecDeque<SourceId>,
+}
+
+impl Executor {
+    /// An executor for an agent whose refclocks are `refclocks`, in order.
+    #[must_use]
+    pub fn new(
+        shared: Shared,
+        clock: Box<dyn Clock>,
+        refclocks: Vec<Box<dyn Refclock>>,
+        departure: Departure,
+        drift: Option<DriftFile>,
+    ) -> Self {
+        Self {
+            shared,
+            clock,
+            refclocks,
+            departure,
+            flights: Vec::new(),
+            resolved: mpsc::channel(64),
+            drift,
+            narrator: Narrator::default(),
+            watchdog: Watchdog::new(),
+            suspended: time::suspended(),
+            clocksource: (time::raw(), platform::clocksource("/".as_ref())),
+            buffer: Box::new([0; MAX_DATAGRAM]),
+            local: VecDeque::new(),
+        }
+    }
+
+    /// The clock that it steers.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Runs until `stop` is ready.
+    pub async fn run(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+        self.execute();
+        loop {
+            let due = self.due();
+            sleep.as_mut().reset(tokio::time::Instant::now() + due.elapsed_since(time::raw()));
+            // Borrowed apart, so that each branch can wait on its own part.
+            let (flights, resolved, buffer) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer);
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                (index, received) = poll_fn(|context| poll_flights(flights, buffer, context)) => self.receive(index, received),
+                Some((name, addresses)) = resolved.recv() => self.tell(Input::Resolved { name, addresses: &addresses }),
+                () = &mut sleep => self.wake(due),
+            }
+            self.execute();
+        }
+        self.tell(Input::Farewell);
+        self.execute();
+    }
+
+    fn due(&self) -> Instant {
+        let idle = time::raw() + IDLE;
+        let agent = self.shared.agent().next_wake().unwrap_or(idle).min(idle);
+        self.watchdog.next().map_or(agent, |next| agent.min(next))
+    }
+
+    fn tell(&self, input: Input<'_>) {
+        self.shared.agent().handle(time::raw(), input);
+    }
+
+    fn wake(&mut self, due: Instant) {
+        let now = time::raw();
+        self.watchdog.pat(now);
+        self.look_for_suspend();
+        self.look_at_clock();
+        self.look_at_clocksource(now);
+        let late = now.elapsed_since(due);
+        if late > STALL {
+            self.tell(Input::Signal(Signal::Stalled { late }));
+        }
+        self.tell(Input::Timer);
+    }
+
+    fn look_for_suspend(&mut self) {
+        let now = time::suspended();
+        if let (Some(before), Some(now)) = (self.suspended, now) {
+            let slept = now.saturating_sub(before);
+            if slept < SHORTEST_SUSPEND {
+                return;
+            }
+            self.flights.clear();
+            self.tell(Input::Signal(Signal::Suspended { slept }));
+        }
+        self.suspended = now;
+    }
+
+    fn look_at_clock(&mut self) {
+        if let Some(signal) = self.clock.watch() {
+            self.tell(Input::Signal(signal));
+        }
+    }
+
+    fn look_at_clocksource(&mut self, now: Instant) {
+        if now < self.clocksource.0 + CLOCKSOURCE_CHECK {
+            return;
+        }
+        let found = platform::clocksource("/".as_ref());
+        let changed = found != self.clocksource.1 && !found.is_empty() && !self.clocksource.1.is_empty();
+        if changed {
+            tracing::warn!("the kernel's clocksource changed from {} to {found}", self.clocksource.1);
+            for clock in &mut self.refclocks {
+                clock.on_clocksource_change();
+            }
+            self.tell(Input::Signal(Signal::ClocksourceChanged));
+        }
+        self.clocksource = (now, found);
+    }
+
+    /// Carries out everything the agent wants now.
+    fn execute(&mut self) {
+        loop {
+            let output = self.shared.agent().poll();
+            match output {
+                None => break,
+                Some(Output::Read(source)) => self.local.push_back(source),
+                Some(Output::Send { token, to, bytes }) => self.send(token, to, &bytes),
+                Some(Output::Close(token)) => self.flights.retain(|f| f.token != token),
+                Some(Output::Apply(adjustment)) => {
+                    let result = self.clock.apply(&adjustment);
+                    self.narrator.applied(&adjustment, result.as_ref());
+                    self.tell(Input::Applied(result));
+                }
+                Some(Output::Resolve(name)) => self.resolve(name),
+                Some(Output::Save { frequency, skew }) => {
+                    if let Some(drift) = &self.drift {
+                        self.narrator.saved(drift, drift.save(frequency, skew));
+                    }
+                }
+                Some(Output::Publish) => self.narrator.published(&self.shared.agent()),
+            }
+            if let Some(source) = self.local.pop_front() {
+                self.read(source);
+            }
+        }
+    }
+
+    fn read(&mut self, source: SourceId) {
+        // Refclocks were added first, so that their ids count from zero.
+        let clock = usize::try_from(source.0).ok().and_then(|i| self.refclocks.get_mut(i));
+        let result = clock.map_or_else(
+            || Err(ReadError::Absent { device: "refclock".to_owned(), reason: "it was not opened".to_owned() }),
+            |clock| clock.read(),
+        );
+        self.tell(Input::Reading { source, result });
+    }
+
+    fn send(&mut self, token: Token, server: SocketAddr, bytes: &[u8]) {
+        match self.take_off(token, server, bytes) {
+            Ok(at) => self.tell(Input::Sent { token, at }),
+            Err(error) => {
+                self.narrator.send_failed(server, &error);
+                self.tell(Input::SendFailed { token });
+            }
+        }
+    }
+
+    fn take_off(&mut self, token: Token, server: SocketAddr, bytes: &[u8]) -> io::Result<Instant> {
+        let from = if server.is_ipv4() { self.departure.v4 } else { self.departure.v6 };
+        let socket = ClientSocket::open(server, from, self.departure.port)?;
+        if !socket.has_stamps() {
+            self.narrator.no_stamps();
+        }
+        let local = socket.local_address().unwrap_or(server.ip());
+        let mut socket = register(socket)?;
+        let before = time::raw();
+        socket.get_mut().send(bytes)?;
+        let stamp = socket.get_mut().sent_stamp();
+        let stamped = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before));
+        // Without a stamp yet, ask again when the answer comes.
+        let sent = if stamped.is_some() { None } else { Some(before) };
+        self.flights.push(Flight { token, server, local, socket, sent });
+        Ok(stamped.unwrap_or(before))
+    }
+
+    fn receive(&mut self, index: usize, received: io::Result<crate::sys::socket::Received>) {
+        let arrived = time::raw();
+        self.look_at_clock();
+        let Some(flight) = self.flights.get_mut(index) else { return };
+        let (token, server, to) = (flight.token, flight.server, flight.local);
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                self.narrator.send_failed(server, &error);
+                self.tell(Input::SendFailed { token });
+                return;
+            }
+        };
+        if let Some(before) = flight.sent.take() {
+            let stamp = flight.socket.get_mut().sent_stamp();
+            if let Some(at) = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before)) {
+                self.tell(Input::Sent { token, at });
+            }
+        }
+        let at = match received.stamp {
+            Some(stamp) => self.clock.instant_of(stamp).filter(|&at| at <= arrived + Duration::from_micros(100)),
+            None => Some(arrived),
+        };
+        let bytes = &self.buffer[..received.len.min(MAX_DATAGRAM)];
+        self.tell(Input::Datagram { token, from: server, to, received: at, bytes });
+    }
+
+    /// Looks a name up on a thread of tokio's, which exists only from then on.
+    fn resolve(&self, name: NameId) {
+        let Some(host) = self.shared.agent().host(name).map(str::to_owned) else { return };
+        let answers = self.resolved.0.clone();
+        tokio::spawn(async move {
+            let addresses = match tokio::net::lookup_host((host.as_str(), 123)).await {
+                Ok(found) => found.map(|a| a.ip()).collect(),
+                Err(error) => {
+                    tracing::debug!("{host}: {error}");
+                    Vec::new()
+                }
+            };
+            // The loop may have ended meanwhile.
+            let _ = answers.send((name, addresses)).await;
+        });
+    }
+}
+
+/// The one registration of a socket, for as long as it lives.
+#[expect(deprecated, reason = "the successor is unsafe; the socket owns its descriptor and never changes it")]
+fn register(socket: ClientSocket) -> io::Result<AsyncFd<ClientSocket>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+/// The kernel's stamp of sending as an instant, if it is credible.
+fn sent_at(clock: &mut dyn Clock, stamp: Timestamp, before: Instant) -> Option<Instant> {
+    let at = clock.instant_of(stamp)?;
+    let after = at.since(before);
+    // A stamp may seem a little early: it is placed with the clock's precision.
+    (after >= Offset::from_nanos(-50_000) && after <= SEND_TIME).then(|| at.max(before))
+}
+
+/// The next datagram of any flight.
+fn poll_flights(
+    flights: &mut [Flight],
+    buffer: &mut [u8; MAX_DATAGRAM],
+    context: &mut Context<'_>,
+) -> Poll<(usize, io::Result<crate::sys::socket::Received>)> {
+    for (index, flight) in flights.iter_mut().enumerate() {
+        while let Poll::Ready(Ok(mut guard)) = flight.socket.poll_read_ready_mut(context) {
+            match guard.try_io(|socket| socket.get_mut().receive_into(buffer)) {
+                Ok(received) => return Poll::Ready((index, received)),
+                Err(_would_block) => {}
+            }
+        }
+    }
+    Poll::Pending
+}

@@ -1,0 +1,132 @@
+//! The log: what changed, in plain words, once. Never a line for a packet.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+
+use super::state::DriftFile;
+use super::watchdog;
+use crate::agent::Agent;
+use crate::core::{Adjustment, Applied, ClockError, SourceId, SourceState, Status};
+use crate::sys::time;
+
+/// What was said last, so that only news is said.
+#[derive(Debug, Default)]
+pub(super) struct Narrator {
+    status: Option<Status>,
+    selected: Option<SourceId>,
+    states: HashMap<SourceId, SourceState>,
+    disruptions: u64,
+    foreign: u64,
+    clock_error: bool,
+    drift_error: bool,
+    stamps_missing: bool,
+    unreachable: HashMap<SocketAddr, i32>,
+}
+
+impl Narrator {
+    /// The agent published something.
+    pub(super) fn published(&mut self, agent: &Agent) {
+        let now = time::raw();
+        let published = agent.published();
+        let totals = agent.totals();
+        let disruptions = totals.restores + totals.migrations + totals.suspends;
+        if disruptions > self.disruptions {
+            tracing::warn!(
+                "time was disrupted (restores {}, migrations {}, suspends {}): asking all sources now",
+                totals.restores,
+                totals.migrations,
+                totals.suspends
+            );
+        }
+        self.disruptions = disruptions;
+        if totals.foreign_steps > self.foreign {
+            tracing::warn!("somebody else set the clock ({} times so far)", totals.foreign_steps);
+        }
+        self.foreign = totals.foreign_steps;
+        if self.status != Some(published.status) {
+            self.status = Some(published.status);
+            let bound = published.clock.at(now);
+            match published.status {
+                Status::Unsynchronised => tracing::info!("not synchronised yet"),
+                Status::Synchronised => tracing::info!("synchronised, the clock is within {:.6} s", bound.as_secs_f64()),
+                Status::Holdover => {
+                    tracing::warn!("hold-over: no source can be followed, the bound grows from {:.6} s", bound.as_secs_f64())
+                }
+                Status::Disrupted => tracing::warn!("disrupted: waiting for the first agreement of sources"),
+            }
+            watchdog::status(published.status.as_str());
+        }
+        if self.selected != published.selected {
+            self.selected = published.selected;
+            if let Some(name) = published.selected.and_then(|id| agent.source_name(id)) {
+                tracing::info!("following {name} (stratum {})", published.snapshot.stratum.get());
+            }
+        }
+        for (id, name, state) in agent.states(now) {
+            if self.states.insert(id, state) != Some(state) && is_news(state) {
+                tracing::warn!("{name} is not followed: {}", state.reason());
+            }
+        }
+    }
+
+    /// The clock was told something.
+    pub(super) fn applied(&mut self, adjustment: &Adjustment, result: Result<&Applied, &ClockError>) {
+        match result {
+            Ok(Applied { stepped: Some(offset), .. }) => {
+                tracing::warn!("stepped the clock by {:+.9} s", offset.seconds());
+                self.clock_error = false;
+            }
+            Ok(_) => self.clock_error = false,
+            Err(error) => {
+                if !self.clock_error {
+                    tracing::error!("{error} (while applying {:?})", adjustment.correction);
+                }
+                self.clock_error = true;
+            }
+        }
+    }
+
+    /// The drift file was written, or not.
+    pub(super) fn saved(&mut self, drift: &DriftFile, result: io::Result<()>) {
+        match result {
+            Ok(()) => self.drift_error = false,
+            Err(error) => {
+                if !self.drift_error {
+                    tracing::warn!("{}: {error}; the frequency is not kept, going on without", drift.path().display());
+                }
+                self.drift_error = true;
+            }
+        }
+    }
+
+    /// The kernel gives no packet stamps.
+    pub(super) fn no_stamps(&mut self) {
+        if !self.stamps_missing {
+            tracing::info!("the kernel refuses packet time stamps: using the program's own, with more noise");
+        }
+        self.stamps_missing = true;
+    }
+
+    /// A request could not be sent, or was refused on its way.
+    pub(super) fn send_failed(&mut self, server: SocketAddr, error: &io::Error) {
+        let code = error.raw_os_error().unwrap_or(0);
+        if self.unreachable.len() < 256 && self.unreachable.insert(server, code) != Some(code) {
+            tracing::warn!("{server}: {error}");
+        }
+    }
+}
+
+fn is_news(state: SourceState) -> bool {
+    matches!(
+        state,
+        SourceState::Falseticker
+            | SourceState::Unreachable
+            | SourceState::NoMajority
+            | SourceState::Unsynchronised
+            | SourceState::Distant
+            | SourceState::Timescale
+            | SourceState::TooFew
+            | SourceState::Untrusted
+    )
+}

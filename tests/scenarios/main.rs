@@ -1,0 +1,7 @@
+//! Seeded scenarios: each states a behaviour that matters, for the agent that production runs.
+
+mod discipline;
+mod disruption;
+mod protocol;
+mod selection;
+mod world;

@@ -1,0 +1,184 @@
+//! Who is believed, and why the others are not.
+
+use super::world::*;
+use paraclock::sim::{Action, Server};
+use paraclock::units::{Leap, Offset, Stratum};
+
+const FAST: &str = "minpoll 4 maxpoll 4 iburst";
+
+fn servers(n: usize) -> Vec<String> {
+    (1..=n).map(|i| format!("server 10.0.0.{i} {FAST}")).collect()
+}
+
+fn lines(n: usize) -> paraclock::sim::Scenario {
+    let lines = servers(n);
+    guest(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn every_minority_of_liars_is_named_and_does_no_harm() {
+    for n in 3..=9 {
+        let liars = (n - 1) / 2;
+        let mut scenario = lines(n);
+        for i in 0..n {
+            let error = if i < liars { Offset::from_seconds(0.2 + 0.1 * f64::from(u8::try_from(i).unwrap())) } else { Offset::ZERO };
+            scenario = scenario.server(Server::lying(error), link_local());
+        }
+        for_seeds(&scenario, |world| {
+            world.run_until(300.0);
+            assert_right(world, 1e-3);
+            for i in 0..n {
+                let state = source(world, &format!("10.0.0.{}", i + 1)).state;
+                assert_eq!(state == "falseticker", i < liars, "{n} servers, {liars} liars: number {i} is {state}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_source_that_goes_wrong_later_is_found_out() {
+    let scenario = lines(3)
+        .server(truthful(), link_local())
+        .server(truthful(), link_local())
+        .server(truthful(), link_local())
+        .at(500.0, Action::Mislead { server: 1, error: Offset::from_seconds(0.3) });
+    for_seeds(&scenario, |world| {
+        world.run_until(600.0);
+        assert_right(world, 1e-3);
+        assert_eq!(source(world, "10.0.0.2").state, "falseticker");
+    });
+}
+
+#[test]
+fn two_against_two_is_no_majority_and_holds_over() {
+    let mut scenario = lines(4);
+    for _ in 0..4 {
+        scenario = scenario.server(truthful(), link_local());
+    }
+    let wrong = Offset::from_seconds(0.5);
+    let scenario = scenario.at(500.0, Action::Mislead { server: 0, error: wrong }).at(500.0, Action::Mislead { server: 1, error: wrong });
+    for_seeds(&scenario, |world| {
+        world.run_until(700.0);
+        assert_right(world, 1e-3);
+        assert_eq!(report(world).tracking.status, "holdover");
+        for i in 1..=4 {
+            assert_eq!(source(world, &format!("10.0.0.{i}")).state, "no_majority");
+        }
+    });
+}
+
+#[test]
+fn a_paravirtual_clock_votes_and_can_be_outvoted() {
+    let wrong = paraclock::sim::Phc { error: Offset::from_seconds(2.0), ..phc() };
+    let scenario = guest(&["refclock PHC /dev/ptp0 poll 0", &format!("server 10.0.0.1 {FAST}"), &format!("server 10.0.0.2 {FAST}")])
+        .phc(wrong)
+        .server(truthful(), link_local())
+        .server(truthful(), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(120.0);
+        assert_right(world, 1e-3);
+        assert_eq!(source(world, "PHC0").state, "falseticker");
+    });
+}
+
+#[test]
+fn a_good_paravirtual_clock_is_followed_and_far_servers_only_vote() {
+    let scenario = guest(&["refclock PHC /dev/ptp0 poll 0", &format!("server 10.0.0.1 {FAST}")])
+        .phc(phc())
+        .server(truthful(), paraclock::sim::Path::symmetric(1e-2, 1e-3));
+    for_seeds(&scenario, |world| {
+        world.run_until(300.0);
+        assert_right(world, 1e-6);
+        assert_eq!(source(world, "PHC0").state, "selected");
+        assert_eq!(source(world, "10.0.0.1").state, "outclassed");
+        assert_eq!(report(world).tracking.stratum, 1);
+    });
+}
+
+#[test]
+fn options_are_obeyed() {
+    let scenario = guest(&[
+        &format!("server 10.0.0.1 {FAST} noselect"),
+        &format!("server 10.0.0.2 {FAST} prefer"),
+        &format!("server 10.0.0.3 {FAST}"),
+    ])
+    .server(truthful(), link_local())
+    .server(truthful(), link_local())
+    .server(truthful(), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(100.0);
+        let states: Vec<String> = (1..=3).map(|i| source(world, &format!("10.0.0.{i}")).state).collect();
+        assert_eq!(states, ["noselect", "selected", "not_preferred"]);
+    });
+}
+
+#[test]
+fn minsources_and_require_keep_the_clock_alone() {
+    let few = guest(&[&format!("server 10.0.0.1 {FAST}"), "minsources 2"]).server(truthful(), link_local());
+    for_seeds(&few, |world| {
+        world.run_until(100.0);
+        assert_eq!(report(world).tracking.status, "unsynchronised");
+        assert_eq!(source(world, "10.0.0.1").state, "too_few");
+        assert_eq!(report(world).counters.slews, 0);
+    });
+    let required = guest(&[&format!("server 10.0.0.1 {FAST}"), &format!("server 10.0.0.2 {FAST} require")])
+        .server(truthful(), link_local())
+        .server(Server { alive: false, ..truthful() }, link_local());
+    for_seeds(&required, |world| {
+        world.run_until(100.0);
+        assert_eq!(report(world).tracking.status, "unsynchronised");
+        assert_eq!(source(world, "10.0.0.1").state, "untrusted");
+    });
+}
+
+#[test]
+fn a_trusted_source_outvotes_others() {
+    let scenario =
+        guest(&[&format!("server 10.0.0.1 {FAST} trust"), &format!("server 10.0.0.2 {FAST}"), &format!("server 10.0.0.3 {FAST}")])
+            .server(truthful(), link_local())
+            .server(Server::lying(Offset::from_seconds(1.0)), link_local())
+            .server(Server::lying(Offset::from_seconds(1.0)), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(100.0);
+        assert!(world.clock_error().abs() < 1e-3);
+        assert_eq!(source(world, "10.0.0.2").state, "falseticker");
+    });
+}
+
+#[test]
+fn unsynchronised_and_distant_servers_are_not_followed() {
+    let scenario = lines(2)
+        .server(Server { leap: Leap::Unsynchronised, ..truthful() }, link_local())
+        .server(Server { root_dispersion: std::time::Duration::from_secs(5), ..truthful() }, link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(100.0);
+        assert_eq!(report(world).tracking.status, "unsynchronised");
+        assert_eq!(source(world, "10.0.0.1").state, "unsynchronised");
+        assert_eq!(source(world, "10.0.0.2").state, "distant");
+    });
+}
+
+#[test]
+fn a_server_that_follows_us_is_not_followed() {
+    let us = paraclock::units::ReferenceId([192, 0, 2, 100]);
+    let scenario = lines(1).server(Server { reference_id: us, stratum: Stratum::new(3), ..truthful() }, link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(100.0);
+        assert_eq!(report(world).tracking.status, "unsynchronised");
+        assert!(source(world, "10.0.0.1").rejected["loop"] > 0);
+    });
+}
+
+#[test]
+fn the_first_to_answer_is_not_believed_before_the_others_had_time() {
+    // The liar is near, the truthful are far.
+    let far = paraclock::sim::Path::symmetric(5e-2, 1e-3);
+    let mut scenario =
+        lines(3).server(Server::lying(Offset::from_seconds(100.0)), link_local()).server(truthful(), far).server(truthful(), far);
+    scenario.config.makestep = Some(paraclock::config::Makestep { threshold: std::time::Duration::from_secs(1), limit: Some(3) });
+    for_seeds(&scenario, |world| {
+        world.run_until(30.0);
+        assert_right(world, 1e-2);
+        assert_eq!(report(world).counters.steps, 0, "never stepped to the liar");
+    });
+}
