@@ -253,8 +253,8 @@ impl Agent {
             max_delay: directive.max_delay,
             timescale,
         };
-        // Not all at once: up to 50 ms apart for what is added together.
-        let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 50_000));
+        // Not all at once: up to 20 ms apart for what is added together.
+        let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 20_000));
         self.core.add_source(id, directive.select);
         self.sources.push(Source {
             id,
@@ -340,7 +340,14 @@ impl Agent {
     fn on_reading(&mut self, now: Instant, id: SourceId, result: Result<Reading, ReadError>) {
         let tai_offset = self.tai_offset;
         let Some(Source { kind: Kind::Local(clock), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
+        let absent = result.is_err() && clock.counts().1 == 0;
         let heard = clock.on_reading(result, tai_offset);
+        if absent && heard.signal.is_none() && clock.tells_time() {
+            // Never heard of yet: the others need not wait for it.
+            let decision = self.core.handle(now, Event::Unreachable(id));
+            self.obey(&decision);
+            return;
+        }
         if let Some(signal) = heard.signal {
             self.on_signal(now, signal);
         }

@@ -143,7 +143,7 @@ impl Executor {
                 biased;
                 () = &mut stop => break,
                 (index, received) = poll_fn(|context| poll_flights(flights, buffer, context)) => self.receive(index, received),
-                Some((name, addresses)) = resolved.recv() => self.tell(Input::Resolved { name, addresses: &addresses }),
+                Some((name, addresses)) = resolved.recv() => self.resolved(name, &addresses),
                 () = &mut sleep => self.wake(due),
             }
             self.execute();
@@ -245,7 +245,15 @@ impl Executor {
             || Err(ReadError::Absent { device: "refclock".to_owned(), reason: "it was not opened".to_owned() }),
             |clock| clock.read(),
         );
+        self.narrator.read(source, result.as_ref().err());
         self.tell(Input::Reading { source, result });
+    }
+
+    fn resolved(&mut self, name: NameId, addresses: &[IpAddr]) {
+        if let Some(host) = self.shared.agent().host(name) {
+            self.narrator.resolved(host, addresses);
+        }
+        self.tell(Input::Resolved { name, addresses });
     }
 
     fn send(&mut self, token: Token, server: SocketAddr, bytes: &[u8]) {

@@ -1,13 +1,13 @@
 //! The log: what changed, in plain words, once. Never a line for a packet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::state::DriftFile;
 use super::watchdog;
 use crate::agent::Agent;
-use crate::core::{Adjustment, Applied, ClockError, SourceId, SourceState, Status};
+use crate::core::{Adjustment, Applied, ClockError, ReadError, SourceId, SourceState, Status};
 use crate::sys::time;
 
 /// What was said last, so that only news is said.
@@ -22,6 +22,8 @@ pub(super) struct Narrator {
     drift_error: bool,
     stamps_missing: bool,
     unreachable: HashMap<SocketAddr, i32>,
+    unread: HashSet<SourceId>,
+    unresolved: HashSet<String>,
 }
 
 impl Narrator {
@@ -49,7 +51,11 @@ impl Narrator {
             let bound = published.clock.at(now);
             match published.status {
                 Status::Unsynchronised => tracing::info!("not synchronised yet"),
-                Status::Synchronised => tracing::info!("synchronised, the clock is within {:.6} s", bound.as_secs_f64()),
+                Status::Synchronised => tracing::info!(
+                    "synchronised: the time is known within {:.6} s, the clock is within {:.6} s",
+                    published.line.at(now).as_secs_f64(),
+                    bound.as_secs_f64()
+                ),
                 Status::Holdover => {
                     tracing::warn!("hold-over: no source can be followed, the bound grows from {:.6} s", bound.as_secs_f64())
                 }
@@ -97,6 +103,31 @@ impl Narrator {
                 }
                 self.drift_error = true;
             }
+        }
+    }
+
+    /// A local clock was read, or not: says so when that changes.
+    pub(super) fn read(&mut self, source: SourceId, error: Option<&ReadError>) {
+        let failing = error.filter(|e| !matches!(e, ReadError::SignalOnly { .. }));
+        match (self.unread.contains(&source), failing) {
+            (false, Some(error)) => {
+                self.unread.insert(source);
+                tracing::warn!("{error}; trying again from time to time");
+            }
+            (true, None) => {
+                self.unread.remove(&source);
+                tracing::info!("a local clock that could not be read can be read now");
+            }
+            _ => {}
+        }
+    }
+
+    /// A name was looked up.
+    pub(super) fn resolved(&mut self, host: &str, addresses: &[IpAddr]) {
+        if !addresses.is_empty() {
+            self.unresolved.remove(host);
+        } else if self.unresolved.len() < 256 && self.unresolved.insert(host.to_owned()) {
+            tracing::warn!("{host} cannot be resolved: check the name and the resolver; trying again from time to time");
         }
     }
 
