@@ -74,6 +74,7 @@ pub struct Agent {
     precision: i8,
     tai_offset: Option<i16>,
     clock_error: Option<ClockError>,
+    woke: Option<Instant>,
 }
 
 impl Agent {
@@ -106,6 +107,7 @@ impl Agent {
             precision: setup.precision,
             tai_offset: setup.tai_offset,
             clock_error: None,
+            woke: None,
         };
         let decision = agent.core.start(now);
         agent.obey(&decision);
@@ -364,8 +366,13 @@ impl Agent {
         match signal {
             Signal::Generation { from, to } if from.vm_generation == to.vm_generation => self.totals.migrations += 1,
             Signal::Generation { .. } => self.totals.restores += 1,
+            // The kernel itself sets the clock when it wakes from a suspend.
+            Signal::ClockSet { .. } if self.woke.is_some_and(|woke| now < woke + WATCH) => {}
             Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
-            Signal::Suspended { .. } => self.totals.suspends += 1,
+            Signal::Suspended { .. } => {
+                self.totals.suspends += 1;
+                self.woke = Some(now);
+            }
             Signal::Stalled { .. } => self.totals.stalls += 1,
             Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
         }

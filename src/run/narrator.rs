@@ -70,7 +70,7 @@ impl Narrator {
             }
         }
         for (id, name, state) in agent.states(now) {
-            if self.states.insert(id, state) != Some(state) && is_news(state) {
+            if self.states.insert(id, state) != Some(state) && is_news(state) && !self.unread.contains(&id) {
                 tracing::warn!("{name} is not followed: {}", state.reason());
             }
         }
