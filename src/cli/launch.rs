@@ -8,9 +8,10 @@ use tracing::level_filters::LevelFilter;
 use super::demo::Screen;
 use super::{CheckOptions, DemoOptions, RunOptions};
 use crate::config::explain;
+use crate::platform;
 use crate::run::setup::{self, Chosen};
 use crate::run::{daemon, demo};
-use crate::{platform, units};
+use crate::units;
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(options: &RunOptions) -> ExitCode {

@@ -276,7 +276,7 @@ impl Filter {
             return;
         }
         self.correlation += (product - self.correlation) / 16.0;
-        if self.correlation > 0.2 {
+        if self.correlation > 0.05 {
             self.wander = (self.wander * 1.1).min(WANDER_RANGE.1);
         } else if self.correlation < 0.0 {
             self.wander = (self.wander / 1.05).max(WANDER_RANGE.0);

@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::config_files::ConfigFiles;
@@ -21,7 +23,6 @@ use crate::config::parse_directives;
 use crate::core::{Course, Line, ReadError, Reading, Status};
 use crate::platform;
 use crate::refclock::Refclock;
-use crate::sim::Chance;
 use crate::sys::time;
 use crate::units::{Offset, Ppm};
 use crate::wire::control::{Platform, Report};
@@ -91,13 +92,13 @@ pub fn run(options: &Options, audience: &mut dyn Audience) -> Result<bool, DemoE
 #[derive(Debug)]
 struct Paravirtual {
     truth: Line,
-    chance: Chance,
+    rng: ChaCha12Rng,
 }
 
 impl Refclock for Paravirtual {
     fn read(&mut self) -> Result<Reading, ReadError> {
         let before = time::raw();
-        let noise = Offset::from_seconds(50e-9 * self.chance.normal());
+        let noise = Offset::from_nanos(i64::from(self.rng.next_u32() % 201) - 100);
         let after = time::raw();
         let reference = self.truth.at(before.midpoint(after)) + noise;
         Ok(Reading { before, after, reference, max_error: Duration::from_nanos(300), tai_offset: None, generation: None })
@@ -107,7 +108,9 @@ impl Refclock for Paravirtual {
 async fn show(options: &Options, audience: &mut dyn Audience) -> Result<bool, DemoError> {
     let began = time::raw();
     let truth = Line::new(began, time::realtime(), Ppm::ZERO);
-    let mut chance = Chance::new(began.nanos().unsigned_abs());
+    let mut rng = ChaCha12Rng::seed_from_u64(began.nanos().unsigned_abs());
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
     let mut directives = vec!["refclock PHC demo poll 0 refid KVM".to_owned(), "makestep 1 3".to_owned(), "metrics off".to_owned()];
     for (host, error) in [(1, Offset::ZERO), (2, Offset::ZERO), (3, LIE)] {
         let address = Ipv4Addr::new(127, 0, 0, host);
@@ -121,12 +124,12 @@ async fn show(options: &Options, audience: &mut dyn Audience) -> Result<bool, De
         .map_err(|errors| DemoError { action: "configure itself", reason: std::io::Error::other(format!("{errors:?}")) })?;
     let course = Course { at: began, time: truth.at(began) + START_ERROR, rate: START_RATE, until: None };
     let clock = Shadow::starting(course);
-    let setup = Setup { seed: chance.seed(), ..Setup::from_config(&config, clock.course()) };
+    let setup = Setup { seed, ..Setup::from_config(&config, clock.course()) };
     let shared = Shared::new(Agent::new(setup, time::raw()));
     let reports = reporter(&shared);
     let address = serve_metrics(reports.clone()).await;
     audience.begin(address.as_deref());
-    let refclocks: Vec<Box<dyn Refclock>> = vec![Box::new(Paravirtual { truth, chance })];
+    let refclocks: Vec<Box<dyn Refclock>> = vec![Box::new(Paravirtual { truth, rng })];
     let mut executor = Executor::new(shared.clone(), Box::new(clock), refclocks, Departure::default(), None);
     let mut verdict = Verdict::default();
     let watching = async {

@@ -179,6 +179,8 @@ pub struct World {
     statistics: Statistics,
     saved: Option<(crate::units::Ppm, crate::units::Ppm)>,
     slept: Duration,
+    /// The guest does not run; promises count from its first wake-up.
+    asleep: bool,
 }
 
 impl World {
@@ -207,6 +209,7 @@ impl World {
             statistics: Statistics::default(),
             saved: None,
             slept: Duration::ZERO,
+            asleep: false,
             scenario,
         };
         for i in 0..world.scenario.actions.len() {
@@ -305,7 +308,7 @@ impl World {
             Happening::Return { flight } => self.come_back(flight),
             Happening::Wake => {
                 let now = self.timebase.now();
-                if self.agent.next_wake().is_some_and(|next| next <= now) {
+                if self.asleep || self.agent.next_wake().is_some_and(|next| next <= now) {
                     self.wake();
                 } else {
                     self.schedule_wake();
@@ -321,6 +324,7 @@ impl World {
 
     fn wake(&mut self) {
         let now = self.timebase.now();
+        self.asleep = false;
         if self.slept > Duration::ZERO {
             let slept = std::mem::take(&mut self.slept);
             self.agent.handle(now, Input::Signal(Signal::Suspended { slept }));
@@ -439,6 +443,7 @@ impl World {
                 // The kernel adds what it slept, by a clock with whole seconds.
                 self.clock.interfere(Offset::from_seconds(slept.as_secs_f64().round()));
                 self.slept += slept;
+                self.asleep = true;
                 self.flights.clear();
                 let at = to + Duration::from_millis(1);
                 self.schedule(at, Happening::Wake);
@@ -447,6 +452,7 @@ impl World {
                 let to = self.oscillator.truth() + away;
                 self.oscillator.pause(to);
                 self.oscillator.set_frequency(frequency);
+                self.asleep = true;
                 self.flights.clear();
                 for phc in &mut self.scenario.phcs {
                     if let Some(generation) = &mut phc.generation {
@@ -460,6 +466,9 @@ impl World {
     }
 
     fn look(&mut self) {
+        if self.asleep {
+            return;
+        }
         let now = self.timebase.now();
         let error = self.clock_error();
         let published = self.agent.published();

@@ -1,0 +1,187 @@
+//! Who is followed: states for all sources, the majority's interval, the best and who is combined with it.
+
+use super::{COMBINE_LIMIT, Core, GRACE, Tracked};
+use crate::core::event::{SourceState, Status};
+use crate::core::select::{Claim, intersect};
+use crate::units::{Instant, Leap, Ppm, Timescale, Timestamp};
+
+impl Core {
+    /// Gives every source its state; returns the interval that the truth lies in, against the line at `now`.
+    pub(super) fn select(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let origin = self.line.at(now);
+        let timescale = self.timescale_to_follow();
+        let mut waiting = 0_usize;
+        for source in &mut self.sources {
+            source.state = if source.options.noselect {
+                SourceState::Noselect
+            } else if !source.reachable {
+                SourceState::Unreachable
+            } else if !source.synchronised {
+                SourceState::Unsynchronised
+            } else if !source.filter.is_set() {
+                waiting += 1;
+                SourceState::Waiting
+            } else if !source.last.is_some_and(|s| s.timescale.combines_with(timescale)) {
+                SourceState::Timescale
+            } else {
+                let (low, _, high) = source.filter.interval(origin, now);
+                let distant = (high - low) / 2.0 + source.root() > self.options.max_distance.as_secs_f64();
+                // `Selected` stands for "candidate" until the end of this function.
+                if distant { SourceState::Distant } else { SourceState::Selected }
+            };
+        }
+        let candidates = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
+        let patient = self.first_sample.is_some_and(|first| now < first + GRACE);
+        if candidates == 0 || (patient && self.status != Status::Synchronised && waiting >= candidates) {
+            self.mark_candidates(SourceState::Waiting);
+            return None;
+        }
+        let trusted = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.trust);
+        self.claims.clear();
+        for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
+            self.claims.push(claim(source, origin, now));
+        }
+        let Some((low, high)) = intersect(&self.claims, &mut self.scratch) else {
+            self.mark_candidates(SourceState::NoMajority);
+            return None;
+        };
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
+            if !claim(source, origin, now).meets(low, high) {
+                source.state = SourceState::Falseticker;
+            }
+        }
+        let agreeing = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
+        if agreeing < self.options.min_sources {
+            self.mark_candidates(SourceState::TooFew);
+            return None;
+        }
+        let required = self.sources.iter().any(|s| s.options.require);
+        if required && !self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.require) {
+            self.mark_candidates(SourceState::Untrusted);
+            return None;
+        }
+        self.rank(now);
+        Some((low, high))
+    }
+
+    pub(super) fn mark_candidates(&mut self, state: SourceState) {
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
+            source.state = state;
+        }
+    }
+
+    /// Among the truechimers (all `Selected` so far) finds the best and who is combined with it.
+    pub(super) fn rank(&mut self, now: Instant) {
+        let origin = self.line.at(now);
+        let prefer = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.prefer);
+        if prefer {
+            for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected && !s.options.prefer) {
+                source.state = SourceState::NotPreferred;
+            }
+        }
+        let incumbent = self.reference.map(|r| r.source);
+        let distance = |s: &Tracked| {
+            let claim = claim(s, origin, now);
+            // The incumbent is kept unless another is clearly closer.
+            let loyalty = if Some(s.id) == incumbent { 0.7 } else { 1.0 };
+            (claim.high - claim.low) / 2.0 * loyalty
+        };
+        let best = self
+            .sources
+            .iter()
+            .filter(|s| s.state == SourceState::Selected)
+            .map(|s| (s.id, distance(s)))
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((best, best_distance)) = best else { return };
+        for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected && s.id != best) {
+            let claim = claim(source, origin, now);
+            let near = (claim.high - claim.low) / 2.0 <= COMBINE_LIMIT * best_distance.max(1e-9);
+            source.state = if near { SourceState::Combined } else { SourceState::Outclassed };
+        }
+    }
+
+    /// The timescale followed: that of preferred sources, else of the larger group.
+    pub(super) fn timescale_to_follow(&self) -> Timescale {
+        let weight = |smeared: bool| {
+            self.sources
+                .iter()
+                .filter(|s| !s.options.noselect && s.reachable && s.filter.is_set())
+                .filter(|s| {
+                    s.last.is_some_and(|sample| match sample.timescale {
+                        Timescale::Smeared => smeared,
+                        Timescale::Utc | Timescale::Tai => !smeared,
+                        Timescale::Unknown => false,
+                    })
+                })
+                .map(|s| if s.options.prefer { 1000 } else { 1 })
+                .sum::<usize>()
+        };
+        let (smeared, utc) = (weight(true), weight(false));
+        match (smeared, utc) {
+            (0, 0) => Timescale::Unknown,
+            (s, u) if s > u => Timescale::Smeared,
+            _ => Timescale::Utc,
+        }
+    }
+
+    pub(super) fn combine(&self, now: Instant, origin: Timestamp) -> Combined {
+        let (mut weights, mut phase, mut variance) = (0.0, 0.0, 0.0);
+        let (mut frequency_weights, mut frequency, mut growth) = (0.0, 0.0, f64::INFINITY);
+        for source in self.sources.iter().filter(|s| matches!(s.state, SourceState::Selected | SourceState::Combined)) {
+            let claim = claim(source, origin, now);
+            let sigma = source.filter.sigma(now).max(1e-10);
+            // What a source may hide in its path counts as well as its noise.
+            let hidden = (claim.high - claim.low) / 12.0;
+            let weight = 1.0 / (sigma * sigma + hidden * hidden);
+            weights += weight;
+            phase += weight * claim.middle;
+            variance += weight * weight * sigma * sigma;
+            let (f, p) = source.filter.frequency();
+            frequency_weights += 1.0 / p;
+            frequency += f / p;
+            growth = growth.min(source.filter.growth(now).ppm());
+        }
+        Combined {
+            phase: phase / weights,
+            sigma: variance.sqrt() / weights,
+            frequency: frequency / frequency_weights,
+            skew: (1.0 / frequency_weights).sqrt(),
+            growth: Ppm::new(growth),
+        }
+    }
+
+    /// A leap second is believed when more than half of the truechimers announce it.
+    pub(super) fn majority_leap(&self) -> Leap {
+        let votes = |leap| self.survivors().filter(|s| s.last.is_some_and(|sample| sample.leap == leap)).count();
+        let all = self.survivors().count();
+        if 2 * votes(Leap::Insert) > all {
+            Leap::Insert
+        } else if 2 * votes(Leap::Delete) > all {
+            Leap::Delete
+        } else {
+            Leap::Normal
+        }
+    }
+
+    pub(super) fn survivors(&self) -> impl Iterator<Item = &Tracked> {
+        self.sources.iter().filter(|s| {
+            matches!(s.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
+        })
+    }
+}
+
+/// The estimates of all combined sources in one.
+pub(super) struct Combined {
+    pub(super) phase: f64,
+    pub(super) sigma: f64,
+    pub(super) frequency: f64,
+    pub(super) skew: f64,
+    pub(super) growth: Ppm,
+}
+
+/// What a source vouches for, root distance included, as seconds ahead of `origin` at `now`.
+pub(super) fn claim(source: &Tracked, origin: Timestamp, now: Instant) -> Claim {
+    let (low, middle, high) = source.filter.interval(origin, now);
+    let root = source.root();
+    Claim { low: low - root, middle, high: high + root }
+}
