@@ -501,3 +501,6 @@ fn next_multiple(now: Instant, step: Duration) -> Instant {
     let nanos = now.nanos();
     Instant::from_nanos(nanos - nanos.rem_euclid(step)) + Duration::from_nanos(step.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,42 +266,29 @@ def wrong_clock_is_set_by_ntp(test):
 
 
 def follow_phc(test, guest, seconds):
-    """Reads the PTP clock beside paraclock until the clock is within 10 us of it, then for so many seconds more."""
-    start = guest.uptime()
-
-    def near():
-        uptime, reading, tracking = documents(
-            guest.run("set -e; cut -d' ' -f1 /proc/uptime; probe ptp /dev/ptp0; paraclock tracking --json")
-        )
-        reading["uptime"], reading["tracking"] = uptime, tracking
-        return reading
-
-    seen = []
-
-    def reached():
-        seen.append(near())
-        return abs(seen[-1]["offset"]) < 10 * MICROSECOND and seen[-1]["tracking"]["status"] == "synchronised"
-
-    try:
-        wait_for("a clock within 10 us of the PTP clock", reached, 60)
-    except Failure as failure:
-        raise Failure(f"{failure}; at last: {seen[-1]}") from failure
-    test.at_most("seconds until the clock was within 10 us", seen[-1]["uptime"] - start, 30)
-    first = len(seen)
-    while seen[-1]["uptime"] < seen[first - 1]["uptime"] + seconds:
-        seen.append(near())
+    """Reads the PTP clock beside paraclock for so long, and judges when the clock was within 10 us of it for good."""
+    readings = "set -e; cut -d' ' -f1 /proc/uptime; probe ptp /dev/ptp0; paraclock tracking --json"
+    start, seen = guest.uptime(), []
+    while not seen or seen[-1]["uptime"] < start + seconds:
+        uptime, reading, tracking = documents(guest.run(readings))
+        seen.append({**reading, "uptime": uptime, "tracking": tracking, "bound": tracking["clock"]["error"]})
+    outside = [number for number, one in enumerate(seen) if abs(one["offset"]) >= 10 * MICROSECOND]
+    first = outside[-1] + 1 if outside else 0
+    if first == len(seen):
+        raise Failure(f"never within 10 us for good; at last: {seen[-1]}")
     after = seen[first:]
-    test.at_most(
-        f"largest offset in the next {seconds} s ({len(after)} readings)",
-        max(abs(one["offset"]) for one in after),
-        10 * MICROSECOND,
-    )
-    broken = [one for one in after if abs(one["offset"]) - one["window"] / 2 > one["tracking"]["clock"]["error"]]
-    test.judge("bounds that did not hold", len(broken), not broken, f"0 of {len(after)}")
-    test.note(f"bound at the end: {after[-1]['tracking']['clock']['error']:.9f} s, offset {after[-1]['offset']:.9f} s")
+    test.at_most("seconds until the clock was within 10 us for good", after[0]["uptime"] - start, seconds / 3)
+    largest = max(abs(one["offset"]) for one in after)
+    test.at_most(f"largest offset from then on ({len(after)} readings)", largest, 10 * MICROSECOND)
+    test.note(f"offset at the end: {seen[-1]['offset']:.9f} s, bound {seen[-1]['bound']:.9f} s")
+    promised = [one for one in seen if one["bound"] is not None]
+    broken = [one for one in promised if abs(one["offset"]) - one["window"] / 2 > one["bound"]]
+    test.judge("bounds that did not hold", len(broken), promised and not broken, f"0 of {len(promised)}")
+    for one in broken[:3] + broken[-3:]:
+        test.note(f"at {one['uptime']} s: off by {one['offset']:.9f} s, bound {one['bound']:.9f} s")
     kernel = guest.json("probe adjtimex")
     test.judge("kernel status", hex(kernel["status"]), kernel["synchronised"], "STA_UNSYNC clear")
-    return after
+    return seen
 
 
 @scenario("phc-precise")
@@ -313,7 +300,7 @@ def precise_ptp_clock_is_followed(test):
     with test.guest(files={module: "/ptp_test.ko"}) as guest:
         guest.run("insmod /ptp_test.ko offset_ns=2500000000 ppb=40000")
         with test.paraclock(guest, "refclock PHC /dev/ptp0 poll 0\nmakestep 1 3\n") as agent:
-            after = follow_phc(test, guest, 30)
+            after = follow_phc(test, guest, 40)
             test.exactly("method of the reading", after[-1]["method"], "precise")
             frequency = agent.tracking()["frequency_ppm"]
             test.at_most("error of the frequency (ppm)", abs(frequency + 40), 0.5)
@@ -325,7 +312,7 @@ def network_card_ptp_clock_is_followed(test):
     with test.guest(igb=True) as guest:
         guest.run("probe setphc /dev/ptp0 7.25")
         with test.paraclock(guest, "refclock PHC /dev/ptp0 poll 0\nmakestep 1 3\n"):
-            after = follow_phc(test, guest, 30)
+            after = follow_phc(test, guest, 40)
             test.exactly("method of the reading", after[-1]["method"], "extended")
 
 
