@@ -125,12 +125,6 @@ class Guest:
             self.channel = connect(commands)
             self.received = b""
             self.wait_until_it_answers(60)
-            # The kernel may still be closing the files of the initramfs: "Text file busy".
-            programs = " ".join(["/bin/probe", "/usr/bin/paraclock", *(programs or {}).values()])
-            can_run = (
-                f"for program in {programs}; do $program --help >/dev/null 2>&1; [ $? = 126 ] && exit; done; echo yes"
-            )
-            self.wait("programs that can run", can_run, lambda out: out == "yes\n", 20)
             # The kernel refines the TSC's rate in the first seconds.
             self.wait(
                 "the TSC",
