@@ -21,7 +21,8 @@ impl Files for NoFiles {
 fn agent(lines: &[&str]) -> Agent {
     let lines: Vec<String> = lines.iter().map(|&l| l.to_owned()).collect();
     let config = crate::config::parse_directives(&lines, &NoFiles).unwrap();
-    let course = Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None };
+    let course =
+        Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
     Agent::new(Setup { watch: true, ..Setup::from_config(&config, course) }, Instant::ZERO)
 }
 
@@ -187,12 +188,15 @@ fn give(agent: &mut Agent, now: Instant, what: &Anything) {
                 reference: Timestamp::from_nanos(*reference),
                 max_error: Duration::ZERO,
                 tai_offset: Some(37),
+                timescale: None,
+                leap: Leap::Normal,
                 generation: Some(Generation { disruption_marker: *generation, vm_generation: None }),
             };
             agent.handle(now, Input::Reading { source: SourceId(0), result: Ok(reading) });
         }
         Anything::Clock(nanos) => {
-            let course = Course { at: now, time: Timestamp::from_nanos(*nanos), rate: Ppm::new(-90_000.0), until: Some(now) };
+            let course =
+                Course { at: now, time: Timestamp::from_nanos(*nanos), rate: Ppm::new(-90_000.0), until: Some(now), error: Duration::ZERO };
             agent.handle(now, Input::Signal(Signal::ClockSet { by: Offset::from_nanos(*nanos), course }));
         }
         Anything::Slept(millis) => {
