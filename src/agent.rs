@@ -376,11 +376,14 @@ impl Agent {
     }
 
     fn on_signal(&mut self, now: Instant, signal: Signal) {
+        self.core.look_at_calendar(now);
         match signal {
             Signal::Generation { from, to } if from.vm_generation == to.vm_generation => self.totals.migrations += 1,
             Signal::Generation { .. } => self.totals.restores += 1,
             // The kernel itself sets the clock when it wakes from a suspend.
             Signal::ClockSet { .. } if self.woke.is_some_and(|woke| now < woke + WATCH) => {}
+            // And when a leap second comes that it was told of.
+            Signal::ClockSet { .. } if self.core.leaped().is_some_and(|at| now < at + WATCH * 2) => {}
             Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
             Signal::Suspended { .. } => {
                 self.totals.suspends += 1;

@@ -53,7 +53,8 @@ impl Setup {
             max_drift: config.max_drift,
             max_clock_error: config.max_clock_error,
             foreign_step: config.foreign_step,
-            kernel_leap: config.leap_second_mode == LeapSecondMode::System,
+            clock_leaps: false,
+            leap_steps: matches!(config.leap_second_mode, LeapSecondMode::System | LeapSecondMode::Step),
         };
         Self {
             core,

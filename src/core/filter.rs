@@ -19,8 +19,8 @@ const UNKNOWN_FREQUENCY: f64 = 1e-4;
 const INITIAL_WANDER: f64 = 1e-9;
 /// Limits of the learned wander.
 const WANDER_RANGE: (f64, f64) = (1e-11, 1e-6);
-/// Reading noise supposed at first, for sources without a delay to judge by.
-const INITIAL_NOISE: f64 = 50e-9;
+/// Noise beside the path's supposed at first, until the samples tell: a cold first reading of a device is seldom worse.
+const INITIAL_NOISE: f64 = 1e-6;
 /// How many sigmas of the frequency go into growing intervals.
 const FREQUENCY_SIGMAS: f64 = 6.0;
 /// Samples kept for statistics, as in `chronyc sourcestats`.
@@ -291,7 +291,8 @@ impl Filter {
         }
         // Signed, so that it averages to zero where the delay explains everything.
         let surplus = (innovation * innovation).min(9.0 * expected) - (expected - self.noise);
-        self.noise = (self.noise + (surplus - self.noise) / 32.0).clamp(1e-18, delay * delay / 4.0 + 1e-12);
+        let weight = (1.0 / count(self.seen)).max(1.0 / 32.0);
+        self.noise = (self.noise + (surplus - self.noise) * weight).clamp(1e-18, delay * delay / 4.0 + 1e-12);
     }
 
     /// The source's line.

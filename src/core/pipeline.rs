@@ -4,6 +4,7 @@
 //! out, and an order to the clock when there is one.
 
 mod bounds;
+mod leap;
 mod selection;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::event::{Adjustment, Applied, Correction, Course, Decision, Event, Sam
 use super::filter::{Filter, Update};
 use super::line::Line;
 use super::select::Claim;
+use leap::LeapSecond;
 use selection::claim;
 
 use crate::config::{ForeignStep, Makestep, SelectOptions};
@@ -52,8 +54,10 @@ pub struct CoreOptions {
     pub max_clock_error: Ppm,
     /// `foreignstep`.
     pub foreign_step: ForeignStep,
-    /// Whether leap seconds are passed to the kernel (`leapsecmode system`).
-    pub kernel_leap: bool,
+    /// The clock makes leap seconds by itself when told of them (the kernel's does, with `leapsecmode system`).
+    pub clock_leaps: bool,
+    /// Otherwise it is stepped (`leapsecmode system` and `step`) rather than corrected like any error.
+    pub leap_steps: bool,
 }
 
 impl Default for CoreOptions {
@@ -66,7 +70,8 @@ impl Default for CoreOptions {
             max_drift: Ppm::new(500_000.0),
             max_clock_error: Ppm::new(1.0),
             foreign_step: ForeignStep::Undo,
-            kernel_leap: true,
+            clock_leaps: false,
+            leap_steps: true,
         }
     }
 }
@@ -154,6 +159,7 @@ pub struct Core {
     announced: Option<(Instant, Duration)>,
     known_frequency: Option<(Ppm, Ppm)>,
     tai_offset: Option<i16>,
+    leap: LeapSecond,
 }
 
 impl Core {
@@ -181,6 +187,7 @@ impl Core {
             announced: None,
             known_frequency: drift,
             tai_offset: None,
+            leap: LeapSecond::default(),
         }
     }
 
@@ -242,6 +249,7 @@ impl Core {
     /// Takes in one event.
     #[must_use]
     pub fn handle(&mut self, now: Instant, event: Event) -> Decision {
+        self.pass_leap(now);
         match event {
             Event::Sample(sample) => self.on_sample(now, &sample),
             Event::Unreachable(id) => {
@@ -272,6 +280,9 @@ impl Core {
     }
 
     fn on_sample(&mut self, now: Instant, sample: &Sample) -> Decision {
+        if self.is_confused_by_leap(now) {
+            return self.on_tick(now);
+        }
         let course = self.course.at(sample.at);
         let Some(source) = self.sources.iter_mut().find(|s| s.id == sample.source) else {
             return self.decide(now, None);
@@ -373,7 +384,9 @@ impl Core {
         let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
         let lost = matches!(self.status, Status::Unsynchronised | Status::Disrupted);
         let evaluated = if waited { self.evaluate(now, None) } else { None };
-        let correction = if evaluated.is_some() {
+        let correction = if let Some(leap) = self.leap_correction(now) {
+            Some(leap)
+        } else if evaluated.is_some() {
             evaluated
         } else if self.course.until.is_some_and(|until| now >= until) {
             let remaining = self.remaining(now);
@@ -434,7 +447,7 @@ impl Core {
     }
 
     fn refresh_reference(&mut self, now: Instant, best: SourceId, remaining: f64, residual: Ppm, interval: f64) {
-        let leap = self.majority_leap();
+        let leap = self.expect_leap(now, self.majority_leap());
         let Some(source) = self.sources.iter().find(|s| s.id == best) else { return };
         let Some(sample) = source.last else { return };
         let mean_square = self.reference.map_or(remaining * remaining, |r| {

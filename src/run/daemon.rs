@@ -14,7 +14,7 @@ use super::state::{self, DriftFile};
 use super::{control_socket, metrics, privileges, watchdog};
 use crate::agent::{Agent, Setup, Surroundings};
 use crate::clock::{Clock, Kernel, Shadow};
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, LeapSecondMode};
 use crate::core::{Adjustment, Announcement, ClockError, Correction};
 use crate::platform::{self, Detection};
 use crate::sys::{time, timex};
@@ -227,7 +227,9 @@ fn agent_setup(chosen: &Chosen, clock: &dyn Clock, drift: Option<(Ppm, Ppm)>, gu
     for (server, timescale) in setup.servers.iter_mut().zip(&chosen.timescales) {
         server.1 = *timescale;
     }
-    Setup { drift, clock_is_a_guess: guessed, watch: clock.kind() == "kernel", tai_offset: tai, seed, ..setup }
+    let kernel = clock.kind() == "kernel";
+    setup.core.clock_leaps = kernel && chosen.config.leap_second_mode == LeapSecondMode::System;
+    Setup { drift, clock_is_a_guess: guessed, watch: kernel, tai_offset: tai, seed, ..setup }
 }
 
 async fn listen_for_metrics(config: &Config) -> Option<TcpListener> {

@@ -74,10 +74,12 @@ pub enum Action {
         /// By how much.
         error: Offset,
     },
-    /// A server says from now on that it is not synchronised.
-    Unsynchronise {
+    /// A server says from now on so about the day's end, or that it is not synchronised.
+    Announce {
         /// Which.
         server: usize,
+        /// What.
+        leap: Leap,
     },
     /// A server answers with kisses.
     Kiss {
@@ -114,6 +116,8 @@ pub struct Scenario {
     pub phcs: Vec<Phc>,
     /// What happens when (seconds of true time), in order.
     pub actions: Vec<(f64, Action)>,
+    /// True time at the start.
+    pub epoch: Timestamp,
     /// A drift file's content.
     pub drift: Option<(crate::units::Ppm, crate::units::Ppm)>,
 }
@@ -193,7 +197,7 @@ impl World {
     #[must_use]
     pub fn new(scenario: Scenario, seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let epoch = Timestamp::from_parts(1_800_000_000, 0);
+        let epoch = scenario.epoch;
         let oscillator = Oscillator::new(scenario.frequency, scenario.wander);
         let timebase = Timebase::new(Instant::ZERO);
         let clock = Simulated::new(timebase.clone(), epoch + scenario.clock_error);
@@ -443,7 +447,7 @@ impl World {
             Action::StepClock(by) => self.clock.interfere(by),
             Action::Serve { server, alive } => self.scenario.servers[server].0.alive = alive,
             Action::Mislead { server, error } => self.scenario.servers[server].0.error = error,
-            Action::Unsynchronise { server } => self.scenario.servers[server].0.leap = Leap::Unsynchronised,
+            Action::Announce { server, leap } => self.scenario.servers[server].0.leap = leap,
             Action::Kiss { server, kiss } => self.scenario.servers[server].0.kiss = kiss,
             Action::Suspend(slept) => {
                 let to = self.oscillator.truth() + slept;

@@ -45,6 +45,22 @@ impl Timestamp {
         (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000))
     }
 
+    /// If this lies on the last day of June or December, the days on which leap seconds happen: that day's end.
+    #[must_use]
+    pub const fn end_of_leap_day(self) -> Option<Self> {
+        let day = self.parts().0.div_euclid(86_400);
+        // Civil date from days: years begin in March, so that leap days come last.
+        let shifted = day + 719_468;
+        let era = shifted.div_euclid(146_097);
+        let day_of_era = shifted.rem_euclid(146_097);
+        let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+        // 30 June and 31 December are the days 121 and 305 of a year that begins on 1 March.
+        let last = day_of_year == 121 || day_of_year == 305;
+        debug_assert!(era * 146_097 + day_of_era == shifted, "the era and the day within make the day");
+        if last { Some(Self::from_parts((day + 1) * 86_400, 0)) } else { None }
+    }
+
     /// Seconds since 1970 as floating point, good to about 0.2 us today: for printing and metrics.
     #[must_use]
     pub const fn unix_seconds(self) -> f64 {
@@ -155,6 +171,18 @@ mod tests {
         assert_eq!(NtpTimestamp::from_utc(era1).0, 0);
         assert_eq!(NtpTimestamp(0).to_utc(Timestamp::from_parts(2_000_000_000, 0)), era1);
         assert_eq!(NtpTimestamp(u64::MAX).to_utc(era1), era1);
+    }
+
+    #[test]
+    fn leap_days_are_the_last_of_june_and_december() {
+        let end = |seconds| Timestamp::from_parts(seconds, 0).end_of_leap_day().map(|t| t.parts().0);
+        // 2016-12-31T12:00:00, 2012-06-30T00:00:00, 2016-12-30T23:59:59, 2017-01-01T00:00:00, 2024-06-30T23:59:59.
+        assert_eq!(end(1_483_185_600), Some(1_483_228_800));
+        assert_eq!(end(1_341_014_400), Some(1_341_100_800));
+        assert_eq!(end(1_483_142_399), None);
+        assert_eq!(end(1_483_228_800), None);
+        assert_eq!(end(1_719_791_999), Some(1_719_792_000));
+        assert_eq!(end(1_800_000_000), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The clock is brought to the truth, stays there, and is stepped only where that is allowed.
 
 use super::world::*;
-use paraclock::sim::Action;
-use paraclock::units::Offset;
+use paraclock::sim::{Action, Server};
+use paraclock::units::{Leap, Offset, Timestamp};
 
 const SERVER: &str = "server 10.0.0.1 minpoll 4 maxpoll 4";
 
@@ -146,5 +146,43 @@ fn the_drift_file_saves_relearning_the_frequency() {
         assert!((frequency - 100.0).abs() < 1e-9, "known before the first sample: {frequency}");
         world.run_until(15.0);
         assert_right(world, 1e-4);
+    });
+}
+
+#[test]
+fn an_inserted_second_is_passed_without_a_stir() {
+    // The last day of 2016, ten minutes before its end; the servers' labels fall back by a second.
+    let mut scenario = guest(&[SERVER, "server 10.0.0.2 minpoll 4 maxpoll 4"]);
+    scenario.epoch = Timestamp::from_parts(1_483_228_800 - 600, 0);
+    for server in 0..2 {
+        let told = Server { leap: Leap::Insert, ..truthful() };
+        scenario = scenario
+            .server(told, link_local())
+            .at(600.0, Action::Mislead { server, error: Offset::from_seconds(-1.0) })
+            .at(600.0, Action::Announce { server, leap: Leap::Normal });
+    }
+    for_seeds(&scenario, |world| {
+        world.run_until(599.5);
+        assert_right(world, 1e-3);
+        world.run_until(602.0);
+        assert!((world.clock_error() + 1.0).abs() < 1e-3, "a second behind the simulator's count: {}", world.clock_error());
+        world.run_until(1200.0);
+        assert!((world.clock_error() + 1.0).abs() < 1e-3, "{}", world.clock_error());
+        let report = report(world);
+        assert_eq!((report.counters.steps, report.counters.foreign_steps), (1, 0));
+        assert_eq!(report.tracking.status, "synchronised");
+    });
+}
+
+#[test]
+fn a_leap_second_on_any_other_day_is_not_believed() {
+    let told = Server { leap: Leap::Insert, ..truthful() };
+    let mut scenario = guest(&[SERVER]).server(told, link_local());
+    // The end of an ordinary day.
+    scenario.epoch = Timestamp::from_parts(1_800_057_600 - 600, 0);
+    for_seeds(&scenario, |world| {
+        world.run_until(1200.0);
+        assert_right(world, 1e-3);
+        assert_eq!(report(world).counters.steps, 0);
     });
 }

@@ -217,7 +217,7 @@ fn the_bound_holds_against_a_near_clock_that_is_a_little_wrong() {
 
 #[test]
 fn a_server_that_loses_its_own_source_is_left() {
-    let scenario = lines(1).server(truthful(), link_local()).at(500.0, Action::Unsynchronise { server: 0 });
+    let scenario = lines(1).server(truthful(), link_local()).at(500.0, Action::Announce { server: 0, leap: Leap::Unsynchronised });
     for_seeds(&scenario, |world| {
         world.run_until(600.0);
         assert_eq!(report(world).tracking.status, "holdover");

@@ -4,7 +4,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use paraclock::config::{Config, Files, parse_directives};
 use paraclock::sim::{Action, Path, Phc, Scenario, Server, World};
-use paraclock::units::{Offset, Ppm};
+use paraclock::units::{Offset, Ppm, Timestamp};
 use paraclock::wire::control::{Report, Source};
 
 /// A configuration in these tests includes no files.
@@ -34,6 +34,7 @@ pub(crate) fn guest(lines: &[&str]) -> Scenario {
         servers: Vec::new(),
         phcs: Vec::new(),
         actions: Vec::new(),
+        epoch: Timestamp::from_parts(1_800_000_000, 0),
         drift: None,
     }
 }

@@ -43,7 +43,7 @@ impl Core {
             est_error: duration(if self.sigma.is_finite() { self.sigma + away } else { 16.0 }),
             leap: match self.reference {
                 _ if !synchronised => Leap::Unsynchronised,
-                Some(r) if self.options.kernel_leap => r.leap,
+                Some(r) if self.options.clock_leaps => r.leap,
                 _ => Leap::Normal,
             },
             tai_offset: self.tai_offset,

@@ -1,0 +1,81 @@
+//! Leap seconds: when one is believed, and how the line passes it.
+//!
+//! The line carries UTC's labels. At the end of a leap day it, and every source's estimate, is relabelled
+//! by a second; the kernel relabels its clock by itself where it was told to.
+
+use std::time::Duration;
+
+use super::Core;
+use crate::core::event::Correction;
+use crate::units::{Instant, Leap, Offset, Timestamp};
+
+/// Around a leap second servers disagree about the label: their answers are left out for so long.
+const CONFUSION: Duration = Duration::from_secs(2);
+
+/// The leap second to come, and the last one passed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LeapSecond {
+    due: Option<(Timestamp, Leap)>,
+    passed: Option<Instant>,
+    unapplied: bool,
+}
+
+impl Core {
+    /// What the majority announces, on the days on which it can happen.
+    pub(super) fn expect_leap(&mut self, now: Instant, announced: Leap) -> Leap {
+        let day_end = self.line.at(now).end_of_leap_day();
+        self.leap.due = match (announced, day_end) {
+            (Leap::Insert | Leap::Delete, Some(end)) => Some((end, announced)),
+            _ => None,
+        };
+        self.leap.due.map_or(Leap::Normal, |due| due.1)
+    }
+
+    /// Relabels everything when the leap second has come.
+    pub(super) fn pass_leap(&mut self, now: Instant) {
+        let Some((end, leap)) = self.leap.due else { return };
+        // An inserted second begins at the day's end; a deleted one a second before.
+        let (begin, by) = match leap {
+            Leap::Insert => (end, -1),
+            _ => (end - Offset::from_nanos(1_000_000_000), 1),
+        };
+        if self.line.at(now) < begin {
+            return;
+        }
+        let by = Offset::from_nanos(by * 1_000_000_000);
+        self.line = self.line.shifted(by);
+        for source in &mut self.sources {
+            source.filter.shift(by, Duration::ZERO);
+        }
+        if let Some(reference) = &mut self.reference {
+            reference.leap = Leap::Normal;
+        }
+        self.tai_offset = self.tai_offset.map(|tai| if by < Offset::ZERO { tai + 1 } else { tai - 1 });
+        self.leap = LeapSecond { due: None, passed: Some(now), unapplied: !self.options.clock_leaps };
+    }
+
+    /// Passes a leap second that is due, before anything else is judged.
+    pub fn look_at_calendar(&mut self, now: Instant) {
+        self.pass_leap(now);
+    }
+
+    /// True while answers may carry either label.
+    pub(super) fn is_confused_by_leap(&self, now: Instant) -> bool {
+        self.leap.passed.is_some_and(|at| now < at + CONFUSION)
+    }
+
+    /// The order for a clock that does not leap by itself, once.
+    pub(super) fn leap_correction(&mut self, now: Instant) -> Option<Correction> {
+        if !std::mem::take(&mut self.leap.unapplied) {
+            return None;
+        }
+        let offset = Offset::from_seconds(self.remaining(now));
+        self.options.leap_steps.then(|| Correction::Step { offset, frequency: self.line.frequency() })
+    }
+
+    /// When a leap second was passed last.
+    #[must_use]
+    pub const fn leaped(&self) -> Option<Instant> {
+        self.leap.passed
+    }
+}
