@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::executor::{Departure, Executor, Shared};
+use super::logs::Logs;
 use super::setup::{self, Chosen};
 use super::state::{self, DriftFile};
 use super::{control_socket, metrics, privileges, watchdog};
@@ -82,9 +83,6 @@ fn narrate_start(chosen: &Chosen, machine: &Detection) {
     if chosen.config.servers.is_empty() && chosen.config.refclocks.is_empty() {
         tracing::warn!("no source is configured: add a server, pool or refclock line, or `autodetect on`");
     }
-    if !chosen.config.access.is_empty() {
-        tracing::warn!("`allow` is understood, but this version does not serve time yet");
-    }
 }
 
 async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result<(), Failure> {
@@ -98,6 +96,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let mut refclocks = setup::devices(&config.refclocks, machine);
     let metrics_listener = listen_for_metrics(config).await;
     let control = config.control.as_deref().and_then(control_socket::listen);
+    let logs = config.log_dir.as_deref().filter(|_| !config.logs.is_empty()).and_then(|dir| Logs::open(dir, &config.logs));
     if let Some(user) = options.user.as_deref().or(config.user.as_deref()) {
         // Devices that only root may open are opened by the first reading.
         for refclock in &mut refclocks {
@@ -105,7 +104,11 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         }
         privileges::become_user(user, control.is_some().then_some(config.control.as_deref()).flatten())?;
     }
-    let agent = Agent::new(agent_setup(chosen, clock.as_ref(), known, guessed), time::raw());
+    let mut setup = agent_setup(chosen, clock.as_ref(), known, guessed);
+    if logs.is_some() {
+        setup.notes.clone_from(&config.logs);
+    }
+    let agent = Agent::new(setup, time::raw());
     let shared = Shared::new(agent);
     let reports = reporter(&shared, clock.kind(), machine, denied);
     if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
@@ -121,6 +124,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         port: config.acquisition_port.filter(|&p| p != 0),
     };
     let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
+    if let Some(logs) = logs {
+        executor.keep(logs);
+    }
     watchdog::ready();
     executor.run(signals).await;
     watchdog::stopping();
