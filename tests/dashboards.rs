@@ -1,5 +1,6 @@
 //! Every name in the dashboard, the alerts and their tests must be on the metrics page:
-//! metrics, and the labels by which they are picked.
+//! metrics, and the labels by which they are picked. The README's tables of metrics must
+//! say what the page says, no less and no more.
 //!
 //! The page is rendered from `tests/data/report.json`, which has something of everything.
 
@@ -43,6 +44,20 @@ fn published() -> Names {
     }
     names.insert("up".into(), BTreeSet::new());
     names
+}
+
+/// The page's metrics as rows of the README: name, type, labels, meaning.
+fn rows() -> BTreeSet<String> {
+    let page = page();
+    let published = published();
+    let mut rows = BTreeSet::new();
+    for (name, help) in page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')) {
+        let declared = format!("# TYPE {name} ");
+        let kind = page.lines().find_map(|line| line.strip_prefix(declared.as_str())).expect("a metric has a type");
+        let labels: Vec<String> = published[name].iter().map(|label| format!("`{label}`")).collect();
+        rows.insert(format!("| `{name}` | {kind} | {} | {help} |", labels.join(", ")));
+    }
+    rows
 }
 
 /// A word, a number, a string or a sign of PromQL.
@@ -206,6 +221,20 @@ fn the_alerts_use_published_names() {
             check(&published, place, &value);
         }
     }
+}
+
+#[test]
+fn the_readme_lists_every_metric() {
+    let rows = rows();
+    assert!(rows.len() > 60, "only {} metrics on the page", rows.len());
+    let told: BTreeSet<String> = include_str!("../README.md")
+        .lines()
+        .filter(|line| line.starts_with("| `paraclock_") || line.starts_with("| `chrony_"))
+        .map(str::to_owned)
+        .collect();
+    let list = |from: &BTreeSet<String>, without: &BTreeSet<String>| from.difference(without).cloned().collect::<Vec<_>>().join("\n");
+    let (missing, stale) = (list(&rows, &told), list(&told, &rows));
+    assert!(missing.is_empty() && stale.is_empty(), "README.md lacks these rows:\n{missing}\nand has these in vain:\n{stale}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Setup {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// [`Agent::next_wake`] has come, or any other time.
+    /// [`Agent::next_wake`](super::Agent::next_wake) has come, or any other time.
     Timer,
     /// An answer to [`Output::Read`].
     Reading {
@@ -154,7 +154,7 @@ pub enum Output {
         /// One sigma.
         skew: Ppm,
     },
-    /// [`Agent::published`] changed.
+    /// [`Agent::published`](super::Agent::published) changed.
     Publish,
     /// Write this down: only for the kinds of [`Setup::notes`].
     Note(Note),
