@@ -135,6 +135,10 @@ impl Agent {
             Input::Timer => self.on_timer(now),
             Input::Reading { source, result } => self.on_reading(now, source, result),
             Input::Signal(signal) => self.on_signal(now, signal),
+            Input::Course(course) => {
+                let decision = self.core.handle(now, Event::Course(course));
+                self.obey(&decision);
+            }
             Input::Applied(result) => self.on_applied(now, result),
             Input::Datagram { token, from, to, received, bytes } => self.on_datagram(now, token, from, to, received, bytes),
             Input::Sent { token, at } => {
@@ -144,7 +148,7 @@ impl Agent {
             }
             Input::SendFailed { token } => {
                 if let Some(Source { kind: Kind::Ntp(association), .. }) = self.source_of(token) {
-                    association.on_send_failed(token);
+                    association.on_send_failed(token, now);
                 }
                 self.outputs.push_back(Output::Close(token));
             }
@@ -154,7 +158,7 @@ impl Agent {
         self.note_update(now);
         let follows = self.followed_reference_id();
         let published = publish(&self.core, now, self.precision, follows);
-        if published != self.published {
+        if published.differs_from(&self.published) {
             self.published = published;
             self.outputs.push_back(Output::Publish);
         }
@@ -283,6 +287,10 @@ impl Agent {
     }
 
     fn remove_source(&mut self, id: SourceId) {
+        let gone = self.sources.iter().find(|s| s.id == id);
+        if let Some(Source { kind: Kind::Ntp(association), .. }) = gone {
+            self.outputs.extend(association.awaited().map(Output::Close));
+        }
         self.sources.retain(|s| s.id != id);
         self.core.remove_source(id);
     }
@@ -354,7 +362,12 @@ impl Agent {
         let tai_offset = self.tai_offset;
         let Some(Source { kind: Kind::Local(clock), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
         let absent = result.is_err() && clock.counts().1 == 0;
+        let told_time = clock.tells_time();
         let heard = clock.on_reading(result, tai_offset);
+        if told_time && !clock.tells_time() {
+            self.core.ignore(id);
+            return;
+        }
         if absent && heard.signal.is_none() && clock.tells_time() {
             // Never heard of yet: the others need not wait for it.
             let decision = self.core.handle(now, Event::Unreachable(id));
@@ -393,7 +406,7 @@ impl Agent {
         if matches!(signal, Signal::Generation { .. } | Signal::Suspended { .. }) {
             for source in &mut self.sources {
                 match &mut source.kind {
-                    Kind::Ntp(association) => association.hurry(now),
+                    Kind::Ntp(association) => self.outputs.extend(association.hurry(now).map(Output::Close)),
                     Kind::Local(clock) => clock.hurry(now),
                 }
             }
@@ -416,6 +429,8 @@ impl Agent {
             Err(error) => {
                 self.totals.clock_errors += 1;
                 self.clock_error = Some(error);
+                // Trying again at once would not help.
+                self.core_next = Some(now + WATCH);
             }
         }
     }
@@ -432,26 +447,29 @@ impl Agent {
             self.totals.stray_packets += 1;
             return;
         }
+        let awaited = association.awaited() == Some(token);
         let outcome = association.on_datagram(received, to, time, bytes);
+        let answered = awaited && association.awaited().is_none();
+        source.denied |= outcome == Outcome::Denied;
+        source.was_reachable = match outcome {
+            Outcome::Sample(_) | Outcome::Unsynchronised => true,
+            Outcome::Rejected(_) => source.was_reachable,
+            Outcome::Denied => false,
+        };
+        if answered {
+            self.outputs.push_back(Output::Close(token));
+        }
         match outcome {
             Outcome::Sample(sample) => {
-                source.was_reachable = true;
-                self.outputs.push_back(Output::Close(token));
                 let decision = self.core.handle(now, Event::Sample(sample));
                 self.obey(&decision);
             }
             Outcome::Unsynchronised => {
-                source.was_reachable = true;
-                self.outputs.push_back(Output::Close(token));
-                self.core.source_unsynchronised(id);
-                let decision = self.core.handle(now, Event::Tick);
+                let decision = self.core.handle(now, Event::Unsynchronised(id));
                 self.obey(&decision);
             }
             Outcome::Rejected(_) => {}
             Outcome::Denied => {
-                source.denied = true;
-                source.was_reachable = false;
-                self.outputs.push_back(Output::Close(token));
                 let decision = self.core.handle(now, Event::Unreachable(id));
                 self.obey(&decision);
             }

@@ -89,6 +89,8 @@ pub enum Input<'a> {
     },
     /// Something happened to this machine's time.
     Signal(Signal),
+    /// A reading of the clock told more exactly where it is.
+    Course(Course),
     /// An answer to [`Output::Apply`].
     Applied(Result<Applied, ClockError>),
     /// A datagram arrived on a request's socket.
@@ -177,6 +179,15 @@ pub struct Published {
     pub course: Course,
     /// The best source.
     pub selected: Option<SourceId>,
+}
+
+impl Published {
+    /// Whether readers must be told. Bounds grow by themselves and are no news.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        let news = |p: &Self| (p.status, p.since, p.snapshot, p.line, p.course, p.selected);
+        news(self) != news(other)
+    }
 }
 
 /// Totals of what the agent did and saw.

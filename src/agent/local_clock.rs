@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::config::{PhcDevice, RefclockDirective, RefclockKind};
 use crate::core::{Generation, ReadError, Reading, Sample, Signal, SourceId};
-use crate::units::{Instant, Leap, Offset, Poll, Reach, ReferenceId, Stratum, Timescale};
+use crate::units::{Instant, Offset, Poll, Reach, ReferenceId, Stratum, Timescale};
 
 /// TAI minus UTC since 2017, used only when neither the device nor the kernel says.
 const TAI_OFFSET_SINCE_2017: i16 = 37;
 /// What a reading itself adds to the error when neither the device nor the user says.
 const DEFAULT_PRECISION: Duration = Duration::from_nanos(100);
+/// A clock that is worse than this is none.
+const WORST_PRECISION: Duration = Duration::from_secs(16);
 /// A clock that cannot be read is tried this much less often.
 const ABSENT_POLL: Poll = Poll::new(4);
 
@@ -35,6 +37,8 @@ pub(super) struct LocalClock {
     delay: Duration,
     precision: Duration,
     timescale: Timescale,
+    /// What the configuration says, which has the last word.
+    stated: Option<Timescale>,
     next: Instant,
     reading: bool,
     reach: Reach,
@@ -68,8 +72,9 @@ impl LocalClock {
             poll: directive.dpoll,
             offset: directive.offset,
             delay: directive.delay,
-            precision: directive.precision.unwrap_or(DEFAULT_PRECISION),
+            precision: directive.precision.unwrap_or(DEFAULT_PRECISION).min(WORST_PRECISION),
             timescale: directive.timescale.unwrap_or(timescale),
+            stated: directive.timescale,
             next: now,
             reading: false,
             reach: Reach::default(),
@@ -138,10 +143,11 @@ impl LocalClock {
     }
 
     fn sample(&self, reading: &Reading, tai_offset: Option<i16>) -> Sample {
-        let utc = match self.timescale {
+        let timescale = self.stated.or(reading.timescale).unwrap_or(self.timescale);
+        let utc = match timescale {
             Timescale::Tai => {
                 let seconds = reading.tai_offset.or(tai_offset).unwrap_or(TAI_OFFSET_SINCE_2017);
-                reading.reference - Offset::from(Duration::from_secs(u64::from(seconds.unsigned_abs())))
+                reading.reference - Offset::from_nanos(i64::from(seconds) * 1_000_000_000)
             }
             Timescale::Utc | Timescale::Smeared | Timescale::Unknown => reading.reference,
         };
@@ -150,13 +156,13 @@ impl LocalClock {
             at: reading.before.midpoint(reading.after),
             reference: utc + self.offset,
             delay: reading.after.elapsed_since(reading.before),
-            dispersion: self.precision + reading.max_error,
+            dispersion: self.precision.saturating_add(reading.max_error),
             root_delay: self.delay,
             root_dispersion: Duration::ZERO,
             stratum: self.stratum,
-            leap: Leap::Normal,
+            leap: reading.leap,
             reference_id: self.reference_id,
-            timescale: self.timescale,
+            timescale,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Host names of `server` and `pool` lines: when to look them up, and which addresses to use.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Agent, Kind, NameId, Output, Source};
+use arrayvec::ArrayVec;
+
+use super::{Agent, Kind, MAX_SOURCES, NameId, Output, Source};
 use crate::config::ServerDirective;
 use crate::core::SourceId;
 use crate::units::{Instant, Timescale};
@@ -69,11 +71,11 @@ impl Name {
 
 impl Agent {
     pub(super) fn on_resolved(&mut self, now: Instant, id: NameId, addresses: &[IpAddr]) {
-        let used: Vec<IpAddr> = self
+        let used: Vec<SocketAddr> = self
             .sources
             .iter()
             .filter_map(|s| match &s.kind {
-                Kind::Ntp(association) => Some(association.address().ip()),
+                Kind::Ntp(association) => Some(association.address()),
                 Kind::Local(_) => None,
             })
             .collect();
@@ -84,12 +86,15 @@ impl Agent {
             name.look_up_later(now);
             return;
         }
-        name.retry = FIRST_RETRY;
         name.spare.clear();
-        for address in addresses.iter().filter(|a| !used.contains(a)).take(MAX_ADDRESSES) {
+        let port = name.directive.port;
+        for address in addresses.iter().filter(|a| !used.contains(&SocketAddr::new(**a, port))).take(MAX_ADDRESSES) {
             if !name.spare.contains(address) {
                 name.spare.push(*address);
             }
+        }
+        if !name.spare.is_empty() {
+            name.retry = FIRST_RETRY;
         }
         self.fill(now, id);
     }
@@ -123,13 +128,16 @@ impl Agent {
             }
             Kind::Local(_) => false,
         };
-        let Some((id, from)) = self.sources.iter().find(|s| silent(s)).and_then(|s| s.from.map(|from| (s.id, from))) else { return };
-        let Some(name) = self.names.iter_mut().find(|n| n.id == from) else { return };
-        if name.spare.is_empty() {
-            // The address stays until the name gives another.
-            name.look_up_later(now);
-        } else {
-            self.replace(now, id, from);
+        let found: ArrayVec<(SourceId, NameId), MAX_SOURCES> =
+            self.sources.iter().filter(|s| silent(s)).filter_map(|s| s.from.map(|from| (s.id, from))).take(MAX_SOURCES).collect();
+        for (id, from) in found {
+            let Some(name) = self.names.iter_mut().find(|n| n.id == from) else { continue };
+            if name.spare.is_empty() {
+                // The address stays until the name gives another.
+                name.look_up_later(now);
+            } else {
+                self.replace(now, id, from);
+            }
         }
     }
 

@@ -244,8 +244,8 @@ impl Agent {
                 self.note_estimate(now, id, sample);
                 self.note_selection(now);
             }
-            Outcome::Denied => self.note_selection(now),
-            Outcome::Unsynchronised | Outcome::Rejected(_) => {}
+            Outcome::Denied | Outcome::Unsynchronised => self.note_selection(now),
+            Outcome::Rejected(_) => {}
         }
     }
 

@@ -22,7 +22,8 @@ impl Files for NoFiles {
 fn setup(lines: &[&str]) -> Setup {
     let lines: Vec<String> = lines.iter().map(|&l| l.to_owned()).collect();
     let config = crate::config::parse_directives(&lines, &NoFiles).unwrap();
-    let course = Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None };
+    let course =
+        Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
     Setup { watch: true, ..Setup::from_config(&config, course) }
 }
 
@@ -143,7 +144,16 @@ fn the_frequency_is_saved_at_the_end_only_if_it_is_known() {
 fn reading(seconds: f64, ahead: f64) -> Reading {
     let before = at(seconds);
     let reference = Timestamp::from_parts(1_800_000_000, 0) + before.since(Instant::ZERO) + Offset::from_seconds(ahead);
-    Reading { before, after: before, reference, max_error: Duration::ZERO, tai_offset: None, generation: None }
+    Reading {
+        before,
+        after: before,
+        reference,
+        max_error: Duration::ZERO,
+        tai_offset: None,
+        generation: None,
+        leap: Leap::Normal,
+        timescale: None,
+    }
 }
 
 fn noting(lines: &[&str], notes: Vec<LogKind>) -> Agent {
@@ -299,12 +309,15 @@ fn give(agent: &mut Agent, now: Instant, what: &Anything) {
                 reference: Timestamp::from_nanos(*reference),
                 max_error: Duration::ZERO,
                 tai_offset: Some(37),
+                timescale: None,
+                leap: Leap::Normal,
                 generation: Some(Generation { disruption_marker: *generation, vm_generation: None }),
             };
             agent.handle(now, Input::Reading { source: SourceId(0), result: Ok(reading) });
         }
         Anything::Clock(nanos) => {
-            let course = Course { at: now, time: Timestamp::from_nanos(*nanos), rate: Ppm::new(-90_000.0), until: Some(now) };
+            let course =
+                Course { at: now, time: Timestamp::from_nanos(*nanos), rate: Ppm::new(-90_000.0), until: Some(now), error: Duration::ZERO };
             agent.handle(now, Input::Signal(Signal::ClockSet { by: Offset::from_nanos(*nanos), course }));
         }
         Anything::Slept(millis) => {

@@ -2,6 +2,8 @@
 //!
 //! Turns the kernel's packet stamps into instants, and notices when somebody else moved the clock.
 
+use std::time::Duration;
+
 use arrayvec::ArrayVec;
 
 use super::Pair;
@@ -14,6 +16,8 @@ const PIECES: usize = 16;
 const TOLERANCE: Offset = Offset::from_nanos(5_000);
 /// The same for each second since the last look.
 const TOLERANCE_PPM: Ppm = Ppm::new(2.0);
+/// How fast the kernel's rounding may carry the clock off its course, as a ratio.
+const ROUNDING: f64 = 20e-9;
 /// A stamp may lie so far ahead of the last reading.
 const AHEAD: Offset = Offset::from_nanos(1_000_000);
 
@@ -67,24 +71,28 @@ impl History {
         let at = pair.at();
         let course = *self.course();
         let deviation = pair.time.since(course.at(at));
-        let half = pair.half_width();
+        let half = pair.half_width() + Offset::from_nanos(1);
         let elapsed = at.since(self.looked).seconds().max(0.0);
         self.looked = at;
-        // By how much the reading lies outside of what its bracket excuses.
-        let proven = if deviation > half {
-            deviation - half
-        } else if deviation < -half {
-            deviation + half
-        } else {
-            return None;
-        };
-        let tolerance = TOLERANCE + Offset::from_seconds(elapsed * TOLERANCE_PPM.ratio());
-        if proven.abs() <= tolerance.abs() {
-            let last = self.pieces.len() - 1;
-            self.pieces[last].time = self.pieces[last].time + proven;
+        // What we knew, and what the reading says, of how far the clock is ahead of its course.
+        let known = Offset::from(course.error) + Offset::from_seconds(elapsed * ROUNDING);
+        let low = (deviation - half).max(-known);
+        let high = (deviation + half).min(known);
+        let last = self.pieces.len() - 1;
+        if low <= high {
+            let width = high - low;
+            self.pieces[last].time = self.pieces[last].time + low + Offset::from_nanos(width.nanos() / 2);
+            self.pieces[last].error = Duration::from_nanos(width.abs().as_nanos().div_ceil(2).try_into().unwrap_or(u64::MAX));
             return None;
         }
-        let course = Course { at, time: pair.time, ..course };
+        let proven = low - high;
+        let tolerance = TOLERANCE + Offset::from_seconds(elapsed * TOLERANCE_PPM.ratio());
+        if proven <= tolerance {
+            self.pieces[last].time = self.pieces[last].time + deviation;
+            self.pieces[last].error = half.abs();
+            return None;
+        }
+        let course = Course { at, time: pair.time, error: half.abs(), ..course };
         self.begin(course);
         Some(Foreign { by: deviation, course })
     }
@@ -117,7 +125,7 @@ mod tests {
     }
 
     fn course(at_nanos: i64, time: i64, ppm: f64) -> Course {
-        Course { at: at(at_nanos), time: Timestamp::from_nanos(time), rate: Ppm::new(ppm), until: None }
+        Course { at: at(at_nanos), time: Timestamp::from_nanos(time), rate: Ppm::new(ppm), until: None, error: Duration::ZERO }
     }
 
     fn exact(history: &History, raw: i64, off: i64) -> Pair {
@@ -156,13 +164,29 @@ mod tests {
         let pair = Pair { before: at(1_000_000_000), time: Timestamp::from_nanos(1_000_050_000), after: at(1_000_200_000) };
         assert_eq!(history.compare(&pair), None);
         assert_eq!(history.course().time, Timestamp::from_nanos(0));
+        assert_eq!(history.course().error, Duration::from_nanos(20), "a second of rounding, and no more");
+    }
+
+    #[test]
+    fn readings_narrow_down_where_the_clock_is() {
+        let mut history = History::new(Course { error: Duration::from_micros(1), ..course(0, 0, 0.0) });
+        // Brackets of +-700 ns around a clock that is 400 ns ahead of its course.
+        for (second, lag) in [(1, 600), (2, -600), (3, 0)] {
+            let raw = second * 1_000_000_000;
+            let time = Timestamp::from_nanos(raw + 400);
+            let pair = Pair { before: at(raw + lag - 700), time, after: at(raw + lag + 700) };
+            assert_eq!(history.compare(&pair), None);
+            let off = history.course().at(at(raw)).since(time);
+            assert!(off.abs() <= history.course().error, "{off:?} exceeds {:?}", history.course().error);
+        }
+        assert!(history.course().error < Duration::from_nanos(250), "{:?}", history.course().error);
     }
 
     proptest! {
         #[test]
         fn instants_come_back_through_any_piece(ppm in -90_000.0_f64..90_000.0, after in 0_i64..2_000_000_000) {
             let mut history = History::new(course(0, 77, 12.5));
-            history.begin(Course { at: at(1_000_000_000), time: history.course().at(at(1_000_000_000)), rate: Ppm::new(ppm), until: None });
+            history.begin(Course { at: at(1_000_000_000), time: history.course().at(at(1_000_000_000)), rate: Ppm::new(ppm), until: None, error: Duration::ZERO });
             let raw = at(1_000_000_000 + after);
             let found = history.instant_of(history.course().at(raw), raw).unwrap();
             prop_assert!(found.since(raw).nanos().abs() <= 2);

@@ -3,10 +3,12 @@
 use super::{Clock, History, Pair, course_after, rate_and_step};
 use crate::core::{Adjustment, Announcement, Applied, ClockError, Course, Signal};
 use crate::sys::{time, timex};
-use crate::units::{Instant, Offset, Ppm, Timestamp};
+use crate::units::{Instant, Offset, Ppm, Timestamp, duration};
 
 /// Readings of which the narrowest is taken.
 const READINGS: usize = 3;
+/// The same when nothing is known of the clock yet.
+const FIRST_READINGS: usize = 30;
 /// Steps are verified by a reading and repeated at most this often.
 const STEP_TRIES: usize = 3;
 /// A step that landed this close is good: the rest is slewed.
@@ -37,8 +39,8 @@ impl Kernel {
             tai_offset: None,
         };
         let rate = timex::set(&settings).map_err(|e| refused("set the clock's frequency", &e))?;
-        let pair = read_pair();
-        let course = Course { at: pair.at(), time: pair.time, rate, until: None };
+        let pair = narrowest(FIRST_READINGS);
+        let course = Course { at: pair.at(), time: pair.time, rate, until: None, error: pair.half_width().abs() };
         Ok(Self { history: History::new(course), plain })
     }
 
@@ -60,15 +62,17 @@ impl Kernel {
         timex::step(offset).map_err(|e| refused("step the clock", &e))?;
         let mut target = *self.history.course();
         target.time = target.time + offset;
-        self.history.begin(target);
+        let mut pair = narrowest(FIRST_READINGS);
         for _ in 0..STEP_TRIES {
-            let pair = read_pair();
-            let missed = self.history.course().at(pair.at()).since(pair.time);
+            let missed = target.at(pair.at()).since(pair.time);
             if missed.abs() <= (STEP_PRECISION + pair.half_width()).abs() {
                 break;
             }
             timex::step(missed).map_err(|e| refused("step the clock", &e))?;
+            pair = narrowest(FIRST_READINGS);
         }
+        // Where the clock really is now: the rest is slewed.
+        self.history.begin(Course { at: pair.at(), time: pair.time, error: pair.half_width().abs(), ..target });
         Ok(())
     }
 }
@@ -96,16 +100,22 @@ impl Clock for Kernel {
         let set = Self::announce(&adjustment.announcement, rate.unwrap_or(old.rate))?;
         let after = time::raw();
         let at = before.midpoint(after);
-        let course = if step.is_some() {
-            Course { at, time: self.history.course().at(at), rate: set, until: None }
+        let mut course = if step.is_some() {
+            let stepped = *self.history.course();
+            Course { at, time: stepped.at(at), rate: set, until: None, error: stepped.error }
         } else {
             course_after(&old, at, set, &adjustment.correction)
         };
+        // The new rate began at some instant between the two readings.
+        let changed = (set.ratio() - old.rate.ratio()).abs();
+        course.error += duration(changed * after.since(before).seconds() / 2.0);
         if let crate::core::Correction::Slew { frequency, .. } | crate::core::Correction::Step { frequency, .. } = adjustment.correction {
             self.plain = frequency;
         }
         self.history.begin(course);
-        Ok(Applied { course, stepped: step })
+        // A reading narrows down what that added; a foreign hand in these microseconds shows in the course.
+        let _ = self.history.compare(&read_pair());
+        Ok(Applied { course: *self.history.course(), stepped: step })
     }
 
     fn watch(&mut self) -> Option<Signal> {
@@ -137,13 +147,17 @@ impl Drop for Kernel {
 
 /// The narrowest of a few bracketed readings of `CLOCK_REALTIME`.
 pub(super) fn read_pair() -> Pair {
+    narrowest(READINGS)
+}
+
+fn narrowest(readings: usize) -> Pair {
     let read = || {
         let before = time::raw();
         let time = time::realtime();
         Pair { before, time, after: time::raw() }
     };
     let mut best = read();
-    for _ in 1..READINGS {
+    for _ in 1..readings {
         let next = read();
         if next.half_width() < best.half_width() {
             best = next;

@@ -84,9 +84,9 @@ fn course_after(old: &Course, at: Instant, rate: Ppm, correction: &Correction) -
     match *correction {
         Correction::Hold => *old,
         Correction::Slew { offset, over, .. } => {
-            Course { at, time: old.at(at), rate, until: (offset != Offset::ZERO).then_some(at + over) }
+            Course { at, time: old.at(at), rate, until: (offset != Offset::ZERO).then_some(at + over), error: old.error }
         }
-        Correction::Step { offset, .. } => Course { at, time: old.at(at) + offset, rate, until: None },
+        Correction::Step { offset, .. } => Course { at, time: old.at(at) + offset, rate, until: None, error: old.error },
     }
 }
 

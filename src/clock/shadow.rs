@@ -1,5 +1,7 @@
 //! A clock that needs no privilege: the line over the timebase, kept in this process.
 
+use std::time::Duration;
+
 use super::kernel::read_pair;
 use super::{Clock, Pair, course_after, rate_and_step};
 use crate::core::{Adjustment, Applied, ClockError, Course, Signal};
@@ -25,7 +27,7 @@ impl Shadow {
     #[must_use]
     pub fn new() -> Self {
         let pair = read_pair();
-        Self::starting(Course { at: pair.at(), time: pair.time, rate: crate::units::Ppm::ZERO, until: None })
+        Self::starting(Course { at: pair.at(), time: pair.time, rate: crate::units::Ppm::ZERO, until: None, error: Duration::ZERO })
     }
 
     /// A shadow that begins on a given course.

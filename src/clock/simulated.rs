@@ -45,7 +45,7 @@ impl Simulated {
     /// A clock that shows `time` now and runs at the timebase's rate.
     #[must_use]
     pub fn new(timebase: Timebase, time: Timestamp) -> Self {
-        let course = Course { at: timebase.now(), time, rate: Ppm::ZERO, until: None };
+        let course = Course { at: timebase.now(), time, rate: Ppm::ZERO, until: None, error: std::time::Duration::ZERO };
         Self { timebase, truth: course, history: History::new(course), announced: None }
     }
 

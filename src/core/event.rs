@@ -34,6 +34,10 @@ pub struct Reading {
     pub max_error: Duration,
     /// TAI minus UTC in seconds, if the device states it.
     pub tai_offset: Option<i16>,
+    /// The timescale of `reference`, if the device states it.
+    pub timescale: Option<Timescale>,
+    /// The leap second that the device announces.
+    pub leap: Leap,
     /// Disruption counters, if the device has them.
     pub generation: Option<Generation>,
 }
@@ -150,6 +154,8 @@ pub struct Course {
     pub rate: Ppm,
     /// When the slew in it should end; `None` if there is none.
     pub until: Option<Instant>,
+    /// How far the clock may be from this course: a clock and the timebase are never read at the same instant.
+    pub error: Duration,
 }
 
 impl Course {
@@ -193,10 +199,14 @@ pub enum Event {
     Sample(Sample),
     /// A source stopped answering.
     Unreachable(SourceId),
+    /// A source said that it is not synchronised.
+    Unsynchronised(SourceId),
     /// Something happened to time.
     Signal(Signal),
     /// The clock carried out a correction.
     Applied(Applied),
+    /// A reading of the clock told more exactly where it is.
+    Course(Course),
     /// Time passed.
     Tick,
 }

@@ -62,6 +62,7 @@ pub struct Filter {
     low: f64,
     high: f64,
     wander: f64,
+    floor: f64,
     noise: f64,
     correlation: f64,
     last_normalised: f64,
@@ -73,9 +74,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Nothing known of the source; the frequency as told (from the drift file or another source).
+    /// Nothing known of the source; the frequency as told (from the drift file or another source). `floor` is
+    /// how much the timebase may wander beyond all that is learned (`maxclockerror`).
     #[must_use]
-    pub fn new(frequency: Ppm, skew: Option<Ppm>) -> Self {
+    pub fn new(frequency: Ppm, skew: Option<Ppm>, floor: Ppm) -> Self {
         let sigma = skew.map_or(UNKNOWN_FREQUENCY, |s| s.ratio().abs().clamp(1e-9, UNKNOWN_FREQUENCY));
         Self {
             at: Instant::ZERO,
@@ -88,6 +90,7 @@ impl Filter {
             low: f64::NEG_INFINITY,
             high: f64::INFINITY,
             wander: INITIAL_WANDER,
+            floor: floor.ratio().abs(),
             noise: INITIAL_NOISE * INITIAL_NOISE,
             correlation: 0.0,
             last_normalised: 0.0,
@@ -135,7 +138,7 @@ impl Filter {
 
     /// The frequency may now differ by `sigma` (a change of clocksource).
     pub fn doubt_frequency(&mut self, sigma: Ppm) {
-        self.p11 += sigma.ratio() * sigma.ratio();
+        self.p11 = (self.p11 + sigma.ratio() * sigma.ratio()).min(UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
     }
 
     /// Takes in a sample.
@@ -144,7 +147,9 @@ impl Filter {
         let dispersion = sample.dispersion.as_secs_f64();
         let variance = self.variance_of(delay, dispersion);
         // Six sigmas of what the delay does not explain: reading noise of a device, stamps of a kernel.
-        let half = delay / 2.0 + dispersion + 6.0 * self.noise.sqrt();
+        // And what the source itself may be wrong by: the interval is to hold the truth.
+        let root = sample.root_delay.as_secs_f64() / 2.0 + sample.root_dispersion.as_secs_f64();
+        let half = delay / 2.0 + dispersion + 6.0 * self.noise.sqrt() + root;
         self.remember_delay(delay);
         if !self.is_set() {
             self.set(sample, half, variance);
@@ -156,12 +161,15 @@ impl Filter {
             let sigma = (self.p00 + variance).sqrt();
             return Update::Accepted { innovation, sigmas: innovation.abs() / sigma };
         }
+        let elapsed = sample.at.since(self.at).seconds();
         self.predict(sample.at);
         let measured = sample.reference.since(self.base).seconds();
         let innovation = measured - self.phase;
         if measured - half > self.high || measured + half < self.low {
+            // The source jumped, or our frequency was never what we thought: doubt both.
+            let wrong = (innovation / elapsed.max(1e-3)).abs().min(UNKNOWN_FREQUENCY);
+            self.p11 = (self.p11 + wrong * wrong).min(UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
             self.set(sample, half, variance);
-            self.seen = 1;
             return Update::Jumped(Offset::from_seconds(innovation));
         }
         self.low = self.low.max(measured - half);
@@ -237,7 +245,7 @@ impl Filter {
 
     /// The frequency's possible error `dt` seconds ahead, as a ratio.
     fn growth_at(&self, dt: f64) -> f64 {
-        FREQUENCY_SIGMAS * (self.p11 + self.wander * self.wander * dt.max(0.0)).sqrt()
+        FREQUENCY_SIGMAS * (self.p11 + self.wander * self.wander * dt.max(0.0)).sqrt() + self.floor
     }
 
     /// The variance of a measurement from its delay: with an excess `x` over the path's floor the
@@ -276,7 +284,7 @@ impl Filter {
             return;
         }
         self.correlation += (product - self.correlation) / 16.0;
-        if self.correlation > 0.05 {
+        if self.correlation > 0.1 {
             self.wander = (self.wander * 1.1).min(WANDER_RANGE.1);
         } else if self.correlation < 0.0 {
             self.wander = (self.wander / 1.05).max(WANDER_RANGE.0);

@@ -19,4 +19,4 @@ pub use event::{
 pub use filter::{Filter, Update};
 pub use line::Line;
 pub use pipeline::{Core, CoreOptions, Reference, SourceView};
-pub use select::{Claim, intersect};
+pub use select::{Agreement, Claim, intersect};

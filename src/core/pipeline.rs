@@ -24,12 +24,14 @@ const GRACE: Duration = Duration::from_secs(2);
 const COMBINE_LIMIT: f64 = 3.0;
 /// What a suspend adds to the error: the kernel's sleep time comes from a clock with whole seconds.
 const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
+/// A saved frequency is not believed closer than this: another start, or another host, calibrates anew.
+const SAVED_SKEW: Ppm = Ppm::new(5.0);
 /// What a change of clocksource or host may do to the timebase's rate.
-const NEW_RATE_SIGMA: Ppm = Ppm::new(20.0);
+const NEW_RATE_SIGMA: Ppm = Ppm::new(50.0);
 /// The kernel lets maxerror grow by itself at this rate.
 const KERNEL_GROWTH: f64 = 500e-6;
 /// For so long after an announcement a slew may run on unattended within the error announced.
-const UNATTENDED: f64 = 3.0;
+const UNATTENDED: f64 = 10.0;
 /// The smallest time for which a new growth rate of the bound is stated while nothing is measured.
 const RESTATE: Duration = Duration::from_secs(32);
 
@@ -80,12 +82,6 @@ struct Tracked {
     reachable: bool,
     synchronised: bool,
     state: SourceState,
-}
-
-impl Tracked {
-    fn root(&self) -> f64 {
-        self.last.map_or(0.0, |s| s.root_delay.as_secs_f64() / 2.0 + s.root_dispersion.as_secs_f64())
-    }
 }
 
 /// What tables and metrics show of one source.
@@ -198,13 +194,14 @@ impl Core {
     /// Begins to follow a source.
     pub fn add_source(&mut self, id: SourceId, options: SelectOptions) {
         let (frequency, skew) = match self.known_frequency {
-            Some((frequency, skew)) => (frequency, Some(skew)),
+            // Saved by this machine or by the one it was copied from: believed to some ppm only.
+            Some((frequency, skew)) => (frequency, Some(Ppm::new(skew.ppm().max(SAVED_SKEW.ppm())))),
             None => (self.line.frequency(), None),
         };
         self.sources.push(Tracked {
             id,
             options,
-            filter: Filter::new(frequency, skew),
+            filter: Filter::new(frequency, skew, self.options.max_clock_error),
             last: None,
             last_residual: 0.0,
             surprise: 0.0,
@@ -219,10 +216,11 @@ impl Core {
         self.sources.retain(|s| s.id != id);
     }
 
-    /// A source said that it is not synchronised.
-    pub fn source_unsynchronised(&mut self, id: SourceId) {
+    /// A source turns out to carry no time: it is watched, never waited for.
+    pub fn ignore(&mut self, id: SourceId) {
         if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
-            source.synchronised = false;
+            source.options.noselect = true;
+            source.state = SourceState::Noselect;
         }
     }
 
@@ -255,6 +253,17 @@ impl Core {
                 let correction = self.evaluate(now, None);
                 self.decide(now, correction)
             }
+            Event::Unsynchronised(id) => {
+                if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
+                    source.synchronised = false;
+                }
+                let correction = self.evaluate(now, None);
+                self.decide(now, correction)
+            }
+            Event::Course(course) => {
+                self.course = course;
+                self.decide(now, None)
+            }
             Event::Signal(signal) => self.on_signal(now, signal),
             Event::Applied(Applied { course, .. }) => {
                 self.course = course;
@@ -279,7 +288,8 @@ impl Core {
             Update::Accepted { sigmas, .. } => sigmas,
             Update::Jumped(_) => f64::INFINITY,
         };
-        if update == Update::First && self.first_sample.is_none() && !source.options.noselect {
+        let settled = self.status == Status::Synchronised;
+        if update == Update::First && !settled && self.first_sample.is_none() && !source.options.noselect {
             self.first_sample = Some(now);
         }
         let correction = self.evaluate(now, Some(sample.source));
@@ -310,9 +320,9 @@ impl Core {
                 let plain = self.plain();
                 self.decide(now, Some(plain))
             }
-            Signal::Generation { from, to } => {
-                let restored = from.vm_generation != to.vm_generation;
-                self.disrupt(now, !restored);
+            Signal::Generation { .. } => {
+                // Migrated or restored: another host, and another counter.
+                self.disrupt(now, false);
                 self.line_bound = Bound::UNKNOWN;
                 let plain = self.plain();
                 self.decide(now, Some(plain))
@@ -364,8 +374,9 @@ impl Core {
     fn on_tick(&mut self, now: Instant) -> Decision {
         let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
         let lost = matches!(self.status, Status::Unsynchronised | Status::Disrupted);
-        let correction = if waited {
-            self.evaluate(now, None)
+        let evaluated = if waited { self.evaluate(now, None) } else { None };
+        let correction = if evaluated.is_some() {
+            evaluated
         } else if self.course.until.is_some_and(|until| now >= until) {
             let remaining = self.remaining(now);
             Some(if lost { self.plain() } else { self.correct(Occasion::SlewEnd, remaining) })
@@ -406,7 +417,7 @@ impl Core {
         self.sigma = combined.sigma;
         self.skew = combined.skew;
         let error = (high - centre).max(centre - low).max(0.0);
-        let growth = Ppm::new(combined.growth.ppm() + self.options.max_clock_error.ppm());
+        let growth = combined.growth;
         // A nanosecond for the rounding of timestamps.
         self.line_bound = Bound { as_of: now, error: duration(error + 1e-9), growth };
         let remaining = self.remaining(now);

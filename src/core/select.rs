@@ -21,12 +21,25 @@ impl Claim {
     }
 }
 
-/// The interval in which more than half of the claims agree, found with the fewest
-/// falsetickers; `None` if there is no majority.
+/// What a majority of claims says.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Agreement {
+    /// Lower end of the place where the most claims agree: who does not reach it is a falseticker.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// The truth may lie wherever any majority agrees: the lowest such point.
+    pub possible_low: f64,
+    /// The highest.
+    pub possible_high: f64,
+}
+
+/// Where more than half of the claims agree, found with the fewest falsetickers; `None` if
+/// there is no majority.
 ///
 /// `scratch` is reused between calls so that selection allocates nothing in steady state.
 #[must_use]
-pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<(f64, f64)> {
+pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<Agreement> {
     scratch.clear();
     for claim in claims {
         scratch.push((claim.low, 1));
@@ -36,6 +49,7 @@ pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<(f64,
     scratch.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
     let majority = claims.len() / 2 + 1;
     let mut best: Option<(usize, f64, f64)> = None;
+    let mut possible: Option<(f64, f64)> = None;
     let mut depth = 0_usize;
     for (i, &(point, edge)) in scratch.iter().enumerate() {
         if edge > 0 {
@@ -47,11 +61,19 @@ pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<(f64,
                 Some((deepest, low, _)) if depth == deepest => best = Some((depth, low, end)),
                 _ => best = Some((depth, point, end)),
             }
+            if depth >= majority && possible.is_none() {
+                possible = Some((point, point));
+            }
         } else {
+            if depth >= majority {
+                possible = possible.map(|(lowest, _)| (lowest, point));
+            }
             depth -= 1;
         }
     }
-    best.filter(|&(depth, ..)| depth >= majority).map(|(_, low, high)| (low, high))
+    let (_, low, high) = best.filter(|&(depth, ..)| depth >= majority)?;
+    let (possible_low, possible_high) = possible?;
+    Some(Agreement { low, high, possible_low, possible_high })
 }
 
 #[cfg(test)]
@@ -65,7 +87,8 @@ mod tests {
 
     #[test]
     fn one_source_is_its_own_majority() {
-        assert_eq!(intersect(&[claim(1.0, 0.5)], &mut Vec::new()), Some((0.5, 1.5)));
+        let alone = Agreement { low: 0.5, high: 1.5, possible_low: 0.5, possible_high: 1.5 };
+        assert_eq!(intersect(&[claim(1.0, 0.5)], &mut Vec::new()), Some(alone));
         assert_eq!(intersect(&[], &mut Vec::new()), None);
     }
 
@@ -83,7 +106,7 @@ mod tests {
     #[test]
     fn the_liar_is_outside() {
         let claims = [claim(0.0, 0.1), claim(0.02, 0.1), claim(0.2, 0.01)];
-        let (low, high) = intersect(&claims, &mut Vec::new()).unwrap();
+        let Agreement { low, high, .. } = intersect(&claims, &mut Vec::new()).unwrap();
         assert!((low - -0.08).abs() < 1e-12 && (high - 0.1).abs() < 1e-12);
         assert!(!claims[2].meets(low, high));
     }
@@ -92,7 +115,7 @@ mod tests {
         #[test]
         fn order_does_not_matter_and_the_truth_is_inside(
             truthful in proptest::collection::vec((-1.0_f64..1.0, 0.0_f64..0.5), 1..12),
-            liars in proptest::collection::vec((5.0_f64..9.0, 0.0_f64..0.5), 0..12),
+            liars in proptest::collection::vec((-2.0_f64..9.0, 0.0_f64..0.5), 0..12),
             turn in 0_usize..24,
         ) {
             let liars = &liars[..liars.len().min(truthful.len().saturating_sub(1))];
@@ -100,8 +123,9 @@ mod tests {
             let mut claims: Vec<Claim> = truthful.iter().map(|&(m, extra)| claim(m, m.abs() + extra)).collect();
             claims.extend(liars.iter().map(|&(m, half)| claim(m, half)));
             let found = intersect(&claims, &mut Vec::new());
-            let (low, high) = found.expect("a truthful majority exists");
-            prop_assert!(low <= 0.0 && high >= 0.0, "{low}..{high}");
+            let agreed = found.expect("a truthful majority exists");
+            prop_assert!(agreed.possible_low <= 0.0 && agreed.possible_high >= 0.0, "{agreed:?}");
+            prop_assert!(agreed.possible_low <= agreed.low && agreed.high <= agreed.possible_high, "{agreed:?}");
             let turn = turn % claims.len();
             claims.rotate_left(turn);
             prop_assert_eq!(intersect(&claims, &mut Vec::new()), found);

@@ -24,6 +24,10 @@ const MAX_ROOT: Duration = Duration::from_secs(16);
 const ANSWER_TIME: Duration = Duration::from_secs(8);
 /// The longest interval a server can ask for: 36 hours (RFC 5905 MAXPOLL).
 const SLOWEST_LOG2: i8 = 17;
+/// Requests without an answer after which we ask less often.
+const PATIENCE: u32 = 8;
+/// A request that could not even leave is repeated after this: the network may come up any moment.
+const RETRY: Duration = Duration::from_secs(4);
 /// Good samples in a row that allow a longer poll interval.
 const CALM: i8 = 6;
 
@@ -228,7 +232,7 @@ impl Association {
         let replaced = self.pending.take().map(|p| p.token);
         self.reach.poll();
         self.unanswered = self.unanswered.saturating_add(1);
-        if self.unanswered > 2 && self.burst_left == 0 {
+        if self.unanswered > PATIENCE && self.burst_left == 0 {
             // Nobody there: ask less often, back to `min_poll` with the first answer.
             self.poll = self.poll.longer(self.options.max_poll);
         }
@@ -312,6 +316,9 @@ impl Association {
         }
         self.reach.answered();
         self.received += 1;
+        if self.unanswered > PATIENCE {
+            self.come_back(received);
+        }
         self.unanswered = 0;
         if header.leap == Leap::Unsynchronised || header.stratum >= 16 {
             self.count(Rejection::Unsynchronised);
@@ -352,6 +359,20 @@ impl Association {
             reference_id: header.reference_id,
             timescale: self.options.timescale,
         })
+    }
+
+    /// The first answer after a long silence: begin anew.
+    fn come_back(&mut self, received: Option<Instant>) {
+        self.poll = self.min_poll;
+        let spacing = if self.options.iburst {
+            self.burst_left = BURST - 1;
+            BURST_SPACING
+        } else {
+            self.poll.interval()
+        };
+        if let (Some(received), Some(next)) = (received, self.next) {
+            self.next = Some(next.min(received + spacing));
+        }
     }
 
     fn kissed(&mut self, code: ReferenceId, poll: i8) -> Outcome {
@@ -401,22 +422,35 @@ impl Association {
         }
     }
 
-    /// Ask at once and four times: time was disrupted.
-    pub fn hurry(&mut self, now: Instant) {
+    /// Ask at once and four times: time was disrupted. Returns the request that is not waited for any more.
+    pub fn hurry(&mut self, now: Instant) -> Option<Token> {
+        let forgotten = self.pending.take().map(|p| p.token);
         if self.next.is_some() {
-            self.pending = None;
             self.next = Some(now);
             self.burst_left = BURST - 1;
             self.poll = self.min_poll;
             self.calm = 0;
         }
+        forgotten
     }
 
-    /// The request could not be sent: it does not wait for an answer.
-    pub fn on_send_failed(&mut self, token: Token) {
+    /// The request could not be sent: it does not wait for an answer, and says nothing of the server.
+    pub fn on_send_failed(&mut self, token: Token, now: Instant) {
         if self.pending.is_some_and(|p| p.token == token) {
             self.pending = None;
+            self.unanswered = self.unanswered.saturating_sub(1);
+            if self.options.iburst && self.received == 0 {
+                self.burst_left = BURST - 1;
+            }
+            let retry = now + RETRY.min(self.poll.interval());
+            self.next = self.next.map(|next| if self.received == 0 { retry } else { next });
         }
+    }
+
+    /// The request whose answer is awaited.
+    #[must_use]
+    pub fn awaited(&self) -> Option<Token> {
+        self.pending.map(|p| p.token)
     }
 
     /// Its source id.

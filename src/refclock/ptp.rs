@@ -114,6 +114,8 @@ impl Refclock for Ptp {
             reference: narrowest.device,
             max_error: self.max_error()?,
             tai_offset: None,
+            timescale: None,
+            leap: crate::units::Leap::Normal,
             generation: None,
         })
     }

@@ -67,7 +67,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|reason| Failure::System { action: "start the event loop".to_owned(), reason })?;
-    runtime.block_on(live(options, &chosen, &machine))
+    let outcome = runtime.block_on(live(options, &chosen, &machine));
+    // A look-up that hangs must not keep us from ending.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn narrate_start(chosen: &Chosen, machine: &Detection) {
@@ -102,7 +105,11 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         for refclock in &mut refclocks {
             let _ = refclock.read();
         }
-        privileges::become_user(user, control.is_some().then_some(config.control.as_deref()).flatten())?;
+        let mut paths: Vec<&Path> = config.control.as_deref().filter(|_| control.is_some()).into_iter().collect();
+        paths.extend(drift.as_ref().map(DriftFile::path));
+        // The directory too, where it is ours alone: the file is replaced, not rewritten.
+        paths.extend(drift.as_ref().and_then(|d| d.path().parent()).filter(|p| p.ends_with("paraclock") || p.ends_with("chrony")));
+        privileges::become_user(user, &paths)?;
     }
     let mut setup = agent_setup(chosen, clock.as_ref(), known, guessed);
     if logs.is_some() {

@@ -101,7 +101,16 @@ impl Refclock for Paravirtual {
         let noise = Offset::from_nanos(i64::from(self.rng.next_u32() % 201) - 100);
         let after = time::raw();
         let reference = self.truth.at(before.midpoint(after)) + noise;
-        Ok(Reading { before, after, reference, max_error: Duration::from_nanos(300), tai_offset: None, generation: None })
+        Ok(Reading {
+            before,
+            after,
+            reference,
+            max_error: Duration::from_nanos(300),
+            tai_offset: None,
+            timescale: None,
+            leap: crate::units::Leap::Normal,
+            generation: None,
+        })
     }
 }
 
@@ -122,7 +131,7 @@ async fn show(options: &Options, audience: &mut dyn Audience) -> Result<bool, De
     }
     let config = parse_directives(&directives, &ConfigFiles)
         .map_err(|errors| DemoError { action: "configure itself", reason: std::io::Error::other(format!("{errors:?}")) })?;
-    let course = Course { at: began, time: truth.at(began) + START_ERROR, rate: START_RATE, until: None };
+    let course = Course { at: began, time: truth.at(began) + START_ERROR, rate: START_RATE, until: None, error: Duration::ZERO };
     let clock = Shadow::starting(course);
     let setup = Setup { seed, ..Setup::from_config(&config, clock.course()) };
     let shared = Shared::new(Agent::new(setup, time::raw()));

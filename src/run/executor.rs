@@ -37,6 +37,8 @@ const SHORTEST_SUSPEND: Duration = Duration::from_millis(50);
 const STALL: Duration = Duration::from_secs(1);
 /// How often the kernel's clocksource is looked up.
 const CLOCKSOURCE_CHECK: Duration = Duration::from_secs(10);
+/// A wake-up that was due, and still is, comes again after this.
+const SPIN_GUARD: Duration = Duration::from_millis(10);
 /// With nothing to do at all, look around this often.
 const IDLE: Duration = Duration::from_secs(64);
 /// A kernel's stamp of sending is believed if it lies within this after our own.
@@ -141,16 +143,27 @@ impl Executor {
     pub async fn run(&mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut last_due = Instant::ZERO;
         self.execute();
         loop {
             let due = self.due();
+            if due <= time::raw() && std::mem::replace(&mut last_due, due) == due {
+                // Nothing that is due stays due: a mistake here must not cost a whole CPU.
+                tokio::time::sleep(SPIN_GUARD).await;
+            }
             sleep.as_mut().reset(tokio::time::Instant::now() + due.elapsed_since(time::raw()));
             // Borrowed apart, so that each branch can wait on its own part.
             let (flights, resolved, buffer) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer);
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                (index, received) = poll_fn(|context| poll_flights(flights, buffer, context)) => self.receive(index, received),
+                (index, received) = poll_fn(|context| poll_flights(flights, buffer, context)) => {
+                    self.receive(index, received);
+                    // However many packets come, what is due is done.
+                    if due <= time::raw() {
+                        self.wake(due);
+                    }
+                }
                 Some((name, addresses)) = resolved.recv() => self.resolved(name, &addresses),
                 () = &mut sleep => self.wake(due),
             }
@@ -183,22 +196,25 @@ impl Executor {
         self.tell(Input::Timer);
     }
 
-    fn look_for_suspend(&mut self) {
-        let now = time::suspended();
-        if let (Some(before), Some(now)) = (self.suspended, now) {
-            let slept = now.saturating_sub(before);
-            if slept < SHORTEST_SUSPEND {
-                return;
-            }
-            self.flights.clear();
-            self.tell(Input::Signal(Signal::Suspended { slept }));
+    /// True if the machine has slept since the last look.
+    fn look_for_suspend(&mut self) -> bool {
+        let (Some(before), Some(now)) = (self.suspended, time::suspended()) else { return false };
+        let slept = now.saturating_sub(before);
+        if slept < SHORTEST_SUSPEND {
+            return false;
         }
-        self.suspended = now;
+        self.suspended = Some(now);
+        self.flights.clear();
+        self.tell(Input::Signal(Signal::Suspended { slept }));
+        true
     }
 
     fn look_at_clock(&mut self) {
+        let before = self.clock.course();
         if let Some(signal) = self.clock.watch() {
             self.tell(Input::Signal(signal));
+        } else if self.clock.course() != before {
+            self.tell(Input::Course(self.clock.course()));
         }
     }
 
@@ -226,7 +242,7 @@ impl Executor {
                 None => break,
                 Some(Output::Read(source)) => self.local.push_back(source),
                 Some(Output::Send { token, to, bytes }) => self.send(token, to, &bytes),
-                Some(Output::Close(token)) => self.flights.retain(|f| f.token != token),
+                Some(Output::Close(token)) => self.land(token),
                 Some(Output::Apply(adjustment)) => {
                     let result = self.clock.apply(&adjustment);
                     self.narrator.applied(&adjustment, result.as_ref());
@@ -299,6 +315,10 @@ impl Executor {
 
     fn receive(&mut self, index: usize, received: io::Result<crate::sys::socket::Received>) {
         let arrived = time::raw();
+        if self.look_for_suspend() {
+            // The answer slept too: what its stamps say is not to be believed.
+            return;
+        }
         self.look_at_clock();
         let Some(flight) = self.flights.get_mut(index) else { return };
         let (token, server, to) = (flight.token, flight.server, flight.local);
@@ -328,6 +348,15 @@ impl Executor {
         };
         let bytes = &self.buffer[..received.len.min(MAX_DATAGRAM)];
         self.tell(Input::Datagram { token, from: server, to, received: at, bytes });
+    }
+
+    /// Closes a request's socket; what the network said of a request without an answer is told once.
+    fn land(&mut self, token: Token) {
+        let Some(index) = self.flights.iter().position(|f| f.token == token) else { return };
+        let flight = self.flights.swap_remove(index);
+        if let Some(error) = flight.socket.get_ref().pending_error() {
+            self.narrator.send_failed(flight.server, &error);
+        }
     }
 
     /// Looks a name up on a thread of tokio's, which exists only from then on.

@@ -1,9 +1,10 @@
 //! Becoming another user while keeping what a clock daemon needs.
 
+use std::ffi::CString;
 use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
-use nix::unistd::{Uid, User, chown, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Uid, User, chown, geteuid, initgroups, setgid, setuid};
 
 /// Why the user cannot be assumed.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +25,9 @@ pub enum PrivilegeError {
     },
 }
 
-/// Becomes `name` for good, keeping `CAP_SYS_TIME` and `CAP_NET_BIND_SERVICE`. The control socket goes along.
-pub fn become_user(name: &str, control: Option<&Path>) -> Result<(), PrivilegeError> {
+/// Becomes `name` for good, keeping `CAP_SYS_TIME` and `CAP_NET_BIND_SERVICE`. The paths given (control socket,
+/// directory of the drift file) become the user's.
+pub fn become_user(name: &str, paths: &[&Path]) -> Result<(), PrivilegeError> {
     let user = User::from_name(name).ok().flatten().ok_or_else(|| PrivilegeError::Unknown(name.to_owned()))?;
     if user.uid == geteuid() {
         return Ok(());
@@ -33,8 +35,9 @@ pub fn become_user(name: &str, control: Option<&Path>) -> Result<(), PrivilegeEr
     if geteuid() != Uid::from_raw(0) {
         return Err(PrivilegeError::NotRoot(name.to_owned()));
     }
-    if let Some(path) = control {
-        let _ = chown(path, Some(user.uid), Some(user.gid));
+    for path in paths {
+        // What is not there, or not ours to give, stays as it is; using it says so.
+        let _ = chown(*path, Some(user.uid), Some(user.gid));
     }
     let refused = |reason: String| PrivilegeError::Refused { user: name.to_owned(), reason };
     // Only what we have can be kept: in a container CAP_SYS_TIME may be missing.
@@ -42,7 +45,8 @@ pub fn become_user(name: &str, control: Option<&Path>) -> Result<(), PrivilegeEr
     let kept: CapsHashSet =
         [Capability::CAP_SYS_TIME, Capability::CAP_NET_BIND_SERVICE].into_iter().filter(|c| permitted.contains(c)).collect();
     caps::securebits::set_keepcaps(true).map_err(|e| refused(e.to_string()))?;
-    setgroups(&[user.gid]).map_err(|e| refused(e.to_string()))?;
+    let name_c = CString::new(name).map_err(|e| refused(e.to_string()))?;
+    initgroups(&name_c, user.gid).map_err(|e| refused(e.to_string()))?;
     setgid(user.gid).map_err(|e| refused(e.to_string()))?;
     setuid(user.uid).map_err(|e| refused(e.to_string()))?;
     caps::set(None, CapSet::Effective, &kept).map_err(|e| refused(e.to_string()))?;
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_named() {
-        let error = become_user("no-such-user-here", None).unwrap_err();
+        let error = become_user("no-such-user-here", &[]).unwrap_err();
         assert!(error.to_string().contains("no-such-user-here does not exist"), "{error}");
     }
 }

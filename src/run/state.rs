@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_unwritable_directory_is_an_error_and_leaves_nothing() {
-        let file = DriftFile::new(PathBuf::from("/nonexistent/drift"));
+        let file = DriftFile::new(PathBuf::from("/proc/nonexistent/drift"));
         assert!(file.save(Ppm::ZERO, Ppm::ZERO).is_err());
         assert!(file.load().unwrap().is_none());
     }

@@ -14,7 +14,7 @@ use crate::clock::{Clock, Simulated, Timebase};
 use crate::config::Config;
 use crate::core::{Generation, ReadError, Reading, Signal, SourceId};
 use crate::ntp::Token;
-use crate::units::{Instant, Offset, Timestamp, count, duration};
+use crate::units::{Instant, Leap, Offset, Timestamp, count, duration};
 
 /// The guest's own address.
 const GUEST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
@@ -73,6 +73,11 @@ pub enum Action {
         server: usize,
         /// By how much.
         error: Offset,
+    },
+    /// A server says from now on that it is not synchronised.
+    Unsynchronise {
+        /// Which.
+        server: usize,
     },
     /// A server answers with kisses.
     Kiss {
@@ -380,6 +385,8 @@ impl World {
             reference: self.true_time() + phc.error + noise,
             max_error: Duration::ZERO,
             tai_offset: None,
+            timescale: None,
+            leap: Leap::Normal,
             generation: phc.generation,
         })
     }
@@ -436,6 +443,7 @@ impl World {
             Action::StepClock(by) => self.clock.interfere(by),
             Action::Serve { server, alive } => self.scenario.servers[server].0.alive = alive,
             Action::Mislead { server, error } => self.scenario.servers[server].0.error = error,
+            Action::Unsynchronise { server } => self.scenario.servers[server].0.leap = Leap::Unsynchronised,
             Action::Kiss { server, kiss } => self.scenario.servers[server].0.kiss = kiss,
             Action::Suspend(slept) => {
                 let to = self.oscillator.truth() + slept;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag, bind, connect, getsockname,
-    recvmsg, send, setsockopt, socket, sockopt,
+    getsockopt, recvmsg, send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
@@ -100,6 +100,13 @@ impl ClientSocket {
     pub fn local_address(&self) -> Option<IpAddr> {
         let address: SockaddrStorage = getsockname(self.fd.as_raw_fd()).ok()?;
         address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())).or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    }
+
+    /// What the network said of what was sent (refused, unreachable), if anything.
+    #[must_use]
+    pub fn pending_error(&self) -> Option<io::Error> {
+        let code = getsockopt(&self.fd, sockopt::SocketError).ok()?;
+        (code != 0).then(|| io::Error::from_raw_os_error(code))
     }
 
     /// False if the kernel refused `SO_TIMESTAMPING`.

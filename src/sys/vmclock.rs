@@ -119,6 +119,8 @@ impl Device {
             reference: moment.time,
             max_error: moment.max_error.unwrap_or(Duration::ZERO),
             tai_offset: page.tai_offset,
+            timescale: page.timescale(),
+            leap: page.leap(),
             generation: Some(page.generation),
         })
     }

@@ -182,3 +182,46 @@ fn the_first_to_answer_is_not_believed_before_the_others_had_time() {
         assert_eq!(report(world).counters.steps, 0, "never stepped to the liar");
     });
 }
+
+#[test]
+fn a_late_liar_breaks_the_majority_and_nothing_else() {
+    let scenario = lines(2)
+        .server(truthful(), link_local())
+        .server(Server { alive: false, ..Server::lying(Offset::from_seconds(0.5)) }, link_local())
+        .at(320.0, Action::Serve { server: 1, alive: true });
+    for_seeds(&scenario, |world| {
+        world.run_until(3000.0);
+        assert_eq!(report(world).tracking.status, "holdover");
+        assert_right(world, 1e-3);
+        let wakeups = report(world).counters.wakeups;
+        assert!(wakeups < 10_000, "{wakeups} wake-ups in 3000 s");
+    });
+}
+
+#[test]
+fn the_bound_holds_against_a_near_clock_that_is_a_little_wrong() {
+    // One millisecond is within what two honest servers 20 ms away can tell: the bound must say so.
+    let wrong = paraclock::sim::Phc { error: Offset::from_seconds(1e-3), ..phc() };
+    let far = paraclock::sim::Path::symmetric(1e-2, 1e-3);
+    let scenario = guest(&["refclock PHC /dev/ptp0 poll 0", &format!("server 10.0.0.1 {FAST}"), &format!("server 10.0.0.2 {FAST}")])
+        .phc(wrong)
+        .server(truthful(), far)
+        .server(truthful(), far);
+    for_seeds(&scenario, |world| {
+        world.run_until(60.0);
+        world.reset_statistics();
+        world.run_until(1000.0);
+        assert_honest(world);
+    });
+}
+
+#[test]
+fn a_server_that_loses_its_own_source_is_left() {
+    let scenario = lines(1).server(truthful(), link_local()).at(500.0, Action::Unsynchronise { server: 0 });
+    for_seeds(&scenario, |world| {
+        world.run_until(600.0);
+        assert_eq!(report(world).tracking.status, "holdover");
+        assert_eq!(source(world, "10.0.0.1").state, "unsynchronised");
+        assert_right(world, 1e-3);
+    });
+}

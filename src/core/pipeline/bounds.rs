@@ -11,7 +11,7 @@ impl Core {
             return;
         }
         let learned = self.sources.iter().filter(|s| s.filter.is_set()).map(|s| s.filter.growth(now).ppm()).fold(f64::INFINITY, f64::min);
-        let growth = if learned.is_finite() { learned + self.options.max_clock_error.ppm() } else { 0.0 };
+        let growth = if learned.is_finite() { learned } else { 0.0 };
         self.line_bound = Bound { as_of: now, error: self.line_bound.at(now), growth: Ppm::new(growth.max(self.line_bound.growth.ppm())) };
     }
 
@@ -19,7 +19,7 @@ impl Core {
         if !self.line_bound.is_known() {
             return Bound::UNKNOWN;
         }
-        let away = duration(self.remaining(now).abs());
+        let away = duration(self.remaining(now).abs()).saturating_add(self.course.error);
         let growth = Ppm::from_ratio(self.line_bound.growth.ratio() + self.slew_rate());
         Bound { as_of: now, error: self.line_bound.at(now).saturating_add(away), growth }
     }
@@ -36,7 +36,7 @@ impl Core {
         };
         // Beyond the target a slew runs on until somebody looks: the error is then what it overshot.
         let overshoot = (rate - KERNEL_GROWTH).max(0.0) * UNATTENDED;
-        let max_error = self.line_bound.at(now).saturating_add(duration(away.max(overshoot)));
+        let max_error = self.line_bound.at(now).saturating_add(duration(away.max(overshoot))).saturating_add(self.course.error);
         Announcement {
             synchronised,
             max_error,

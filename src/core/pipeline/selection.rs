@@ -25,7 +25,7 @@ impl Core {
                 SourceState::Timescale
             } else {
                 let (low, _, high) = source.filter.interval(origin, now);
-                let distant = (high - low) / 2.0 + source.root() > self.options.max_distance.as_secs_f64();
+                let distant = (high - low) / 2.0 > self.options.max_distance.as_secs_f64();
                 // `Selected` stands for "candidate" until the end of this function.
                 if distant { SourceState::Distant } else { SourceState::Selected }
             };
@@ -41,12 +41,12 @@ impl Core {
         for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
             self.claims.push(claim(source, origin, now));
         }
-        let Some((low, high)) = intersect(&self.claims, &mut self.scratch) else {
+        let Some(agreed) = intersect(&self.claims, &mut self.scratch) else {
             self.mark_candidates(SourceState::NoMajority);
             return None;
         };
         for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
-            if !claim(source, origin, now).meets(low, high) {
+            if !claim(source, origin, now).meets(agreed.low, agreed.high) {
                 source.state = SourceState::Falseticker;
             }
         }
@@ -61,7 +61,7 @@ impl Core {
             return None;
         }
         self.rank(now);
-        Some((low, high))
+        Some((agreed.possible_low, agreed.possible_high))
     }
 
     pub(super) fn mark_candidates(&mut self, state: SourceState) {
@@ -182,6 +182,5 @@ pub(super) struct Combined {
 /// What a source vouches for, root distance included, as seconds ahead of `origin` at `now`.
 pub(super) fn claim(source: &Tracked, origin: Timestamp, now: Instant) -> Claim {
     let (low, middle, high) = source.filter.interval(origin, now);
-    let root = source.root();
-    Claim { low: low - root, middle, high: high + root }
+    Claim { low, middle, high }
 }

@@ -140,7 +140,7 @@ fn kisses_are_obeyed_but_only_in_answer_to_us() {
     let deny = Header { stratum: 0, reference_id: ReferenceId(*b"DENY"), ..answer(&request) };
     assert_eq!(judge(&mut a, &deny, at(48_001)), Outcome::Denied);
     assert_eq!(a.next(), None);
-    a.hurry(at(50_000));
+    assert_eq!(a.hurry(at(50_000)), None);
     assert_eq!(a.next(), None, "even a disruption does not revive a denied association");
 }
 
@@ -156,6 +156,33 @@ fn iburst_asks_four_times_two_seconds_apart() {
         now = a.next().unwrap();
     }
     assert_eq!(times, [0, 2_000, 4_000, 6_000, 70_000]);
+}
+
+#[test]
+fn the_first_answer_after_a_long_silence_begins_anew() {
+    let (mut a, mut rng) = association(AssociationOptions { iburst: true, ..AssociationOptions::default() });
+    let mut now = at(0);
+    let mut request = ask(&mut a, &mut rng, now, 0);
+    for token in 1..20 {
+        while a.give_up(a.next().unwrap()).is_some() {}
+        now = a.next().unwrap();
+        request = ask(&mut a, &mut rng, now, token);
+    }
+    assert_eq!(a.poll(), Poll::new(10));
+    assert!(matches!(judge(&mut a, &answer(&request), now + Duration::from_millis(12)), Outcome::Sample(_)));
+    assert_eq!(a.poll(), Poll::new(6));
+    assert_eq!(a.next(), Some(now + Duration::from_millis(2012)), "and quickly, with iburst");
+}
+
+#[test]
+fn a_request_that_could_not_leave_is_repeated_soon() {
+    let (mut a, mut rng) = association(AssociationOptions { iburst: true, ..AssociationOptions::default() });
+    for attempt in 0..20_i64 {
+        ask(&mut a, &mut rng, at(attempt * 4_000), 1);
+        a.on_send_failed(Token(1), at(attempt * 4_000));
+        assert_eq!(a.next(), Some(at((attempt + 1) * 4_000)), "attempt {attempt}");
+    }
+    assert_eq!(a.unanswered(), 0);
 }
 
 #[test]
@@ -175,14 +202,14 @@ fn the_interval_adapts_between_its_limits() {
 fn an_unreachable_server_is_asked_less_often() {
     let (mut a, mut rng) = association(AssociationOptions::default());
     let mut now = at(0);
-    for token in 0..12 {
+    for token in 0..16 {
         ask(&mut a, &mut rng, now, token);
         while a.give_up(a.next().unwrap()).is_some() {}
         now = a.next().unwrap();
     }
     assert_eq!(a.poll(), Poll::new(10));
     assert!(!a.reach().is_reachable());
-    assert_eq!(a.unanswered(), 12);
+    assert_eq!(a.unanswered(), 16);
 }
 
 proptest! {
