@@ -7,6 +7,7 @@
 mod exchange;
 mod local_clock;
 mod names;
+mod notes;
 mod report;
 
 use std::collections::VecDeque;
@@ -24,6 +25,8 @@ use crate::units::{Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 pub use exchange::{Input, NameId, Output, Published, Setup, Totals};
 use local_clock::LocalClock;
 use names::Name;
+use notes::Notes;
+pub use notes::{Considered, Estimated, Label, Measured, Note, Read, Updated};
 pub use report::Surroundings;
 
 /// More sources than this are not followed.
@@ -52,6 +55,8 @@ struct Source {
     denied: bool,
     was_reachable: bool,
     sequence: u32,
+    /// The frequency and its uncertainty that were noted last.
+    noted: Option<(Ppm, Ppm)>,
 }
 
 /// The one machine.
@@ -75,6 +80,7 @@ pub struct Agent {
     tai_offset: Option<i16>,
     clock_error: Option<ClockError>,
     woke: Option<Instant>,
+    notes: Option<Box<Notes>>,
 }
 
 impl Agent {
@@ -108,6 +114,7 @@ impl Agent {
             tai_offset: setup.tai_offset,
             clock_error: None,
             woke: None,
+            notes: Notes::new(setup.notes),
         };
         let decision = agent.core.start(now);
         agent.obey(&decision);
@@ -123,6 +130,7 @@ impl Agent {
 
     /// Takes in one input. Outputs are then ready in [`Agent::poll`].
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.look_before(now);
         match input {
             Input::Timer => self.on_timer(now),
             Input::Reading { source, result } => self.on_reading(now, source, result),
@@ -147,6 +155,7 @@ impl Agent {
             Input::Resolved { name, addresses } => self.on_resolved(now, name, addresses),
             Input::Farewell => self.save(now, true),
         }
+        self.note_update(now);
         let follows = self.followed_reference_id();
         let published = publish(&self.core, now, self.precision, follows);
         if published.differs_from(&self.published) {
@@ -231,6 +240,7 @@ impl Agent {
             denied: false,
             was_reachable: true,
             sequence: 0,
+            noted: None,
         });
     }
 
@@ -272,6 +282,7 @@ impl Agent {
             denied: false,
             was_reachable: true,
             sequence: 0,
+            noted: None,
         });
     }
 
@@ -372,6 +383,7 @@ impl Agent {
             }
             let decision = self.core.handle(now, Event::Sample(sample));
             self.obey(&decision);
+            self.note_reading(now, id, &sample);
         }
     }
 
@@ -454,7 +466,6 @@ impl Agent {
             Outcome::Sample(sample) => {
                 let decision = self.core.handle(now, Event::Sample(sample));
                 self.obey(&decision);
-                self.adapt_poll(now, id);
             }
             Outcome::Unsynchronised => {
                 let decision = self.core.handle(now, Event::Unsynchronised(id));
@@ -465,6 +476,10 @@ impl Agent {
                 let decision = self.core.handle(now, Event::Unreachable(id));
                 self.obey(&decision);
             }
+        }
+        self.note_answer(now, id, &outcome, bytes);
+        if matches!(outcome, Outcome::Sample(_)) {
+            self.adapt_poll(now, id);
         }
     }
 

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::SAVE_INTERVAL;
-use crate::config::{Config, LeapSecondMode, RefclockDirective, ServerDirective};
+use super::notes::Note;
+use crate::config::{Config, LeapSecondMode, LogKind, RefclockDirective, ServerDirective};
 use crate::core::{Adjustment, Applied, ClockError, CoreOptions, Course, ReadError, Reading, Signal, SourceId, Status};
 use crate::ntp::{Snapshot, Token};
 use crate::units::{Bound, Instant, Ppm, Timescale};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub tai_offset: Option<i16>,
     /// log2 of the clock's precision, for replies.
     pub precision: i8,
+    /// What to hand out as [`Output::Note`]; usually nothing, which costs nothing.
+    pub notes: Vec<LogKind>,
     /// For nonces and poll times.
     pub seed: [u8; 32],
 }
@@ -67,6 +70,7 @@ impl Setup {
             watch: false,
             tai_offset: None,
             precision: -25,
+            notes: Vec::new(),
             seed: [0; 32],
         }
     }
@@ -155,6 +159,8 @@ pub enum Output {
     },
     /// [`Agent::published`](super::Agent::published) changed.
     Publish,
+    /// Write this down: only for the kinds of [`Setup::notes`].
+    Note(Note),
 }
 
 /// What everybody may know at once, without asking for a whole report.

@@ -192,6 +192,11 @@ impl LocalClock {
         self.reference_id
     }
 
+    /// The configured correction that is in every sample.
+    pub(super) const fn offset(&self) -> Offset {
+        self.offset
+    }
+
     pub(super) const fn stratum(&self) -> Stratum {
         self.stratum
     }

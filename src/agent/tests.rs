@@ -1,9 +1,10 @@
 //! The agent without a world: names and pools, and inputs that nobody should send.
 
 use super::*;
-use crate::config::Files;
+use crate::config::{Files, LogKind};
 use crate::core::{Course, Generation};
-use crate::units::{Offset, Timestamp};
+use crate::units::{NtpTimestamp, Offset, Timestamp};
+use crate::wire::ntp::{Header, NtpShort};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -18,12 +19,16 @@ impl Files for NoFiles {
     }
 }
 
-fn agent(lines: &[&str]) -> Agent {
+fn setup(lines: &[&str]) -> Setup {
     let lines: Vec<String> = lines.iter().map(|&l| l.to_owned()).collect();
     let config = crate::config::parse_directives(&lines, &NoFiles).unwrap();
     let course =
         Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
-    Agent::new(Setup { watch: true, ..Setup::from_config(&config, course) }, Instant::ZERO)
+    Setup { watch: true, ..Setup::from_config(&config, course) }
+}
+
+fn agent(lines: &[&str]) -> Agent {
+    Agent::new(setup(lines), Instant::ZERO)
 }
 
 fn at(seconds: f64) -> Instant {
@@ -135,6 +140,122 @@ fn the_frequency_is_saved_at_the_end_only_if_it_is_known() {
     assert!(!outputs(&mut agent).iter().any(|o| matches!(o, Output::Save { .. })));
 }
 
+/// A reading of the local clock that is `ahead` seconds ahead of the agent's first idea of time.
+fn reading(seconds: f64, ahead: f64) -> Reading {
+    let before = at(seconds);
+    let reference = Timestamp::from_parts(1_800_000_000, 0) + before.since(Instant::ZERO) + Offset::from_seconds(ahead);
+    Reading {
+        before,
+        after: before,
+        reference,
+        max_error: Duration::ZERO,
+        tai_offset: None,
+        generation: None,
+        leap: Leap::Normal,
+        timescale: None,
+    }
+}
+
+fn noting(lines: &[&str], notes: Vec<LogKind>) -> Agent {
+    Agent::new(Setup { notes, ..setup(lines) }, Instant::ZERO)
+}
+
+/// What is noted of three readings, 0.5 s ahead; corrections are not carried out.
+fn notes_of_readings(notes: Vec<LogKind>) -> Vec<Note> {
+    let mut agent = noting(&["refclock PHC /dev/ptp0 poll 0 refid GPS offset 0.25 prefer"], notes);
+    let mut found = Vec::new();
+    for second in 1..=3 {
+        let seconds = f64::from(second);
+        agent.handle(at(seconds), Input::Timer);
+        agent.handle(at(seconds), Input::Reading { source: SourceId(0), result: Ok(reading(seconds, 0.25)) });
+        found.extend(outputs(&mut agent).into_iter().filter_map(|o| if let Output::Note(note) = o { Some(note) } else { None }));
+    }
+    found
+}
+
+#[test]
+fn nothing_is_noted_unless_asked_for() {
+    assert_eq!(notes_of_readings(Vec::new()), []);
+    assert_eq!(notes_of_readings(vec![LogKind::Rtc, LogKind::Measurements]), []);
+}
+
+#[test]
+fn readings_are_noted_against_the_corrected_clock() {
+    let notes = notes_of_readings(vec![LogKind::Refclocks, LogKind::Tracking]);
+    let reads: Vec<&Read> = notes.iter().filter_map(|n| if let Note::Read(read) = n { Some(read) } else { None }).collect();
+    assert_eq!(reads.len(), 3);
+    assert_eq!(reads[0].label, Label::Clock(ReferenceId::from_name("GPS").unwrap()));
+    // Raw: as the device said, against the clock as it runs.
+    assert!(reads.iter().all(|r| (r.raw - 0.25).abs() < 1e-6), "{reads:?}");
+    // Cooked: the correction included, and once the line is known nothing is left.
+    assert!((reads[0].cooked - 0.5).abs() < 1e-6 && reads[2].cooked.abs() < 1e-6, "{reads:?}");
+    let updates: Vec<&Updated> = notes.iter().filter_map(|n| if let Note::Updated(update) = n { Some(update) } else { None }).collect();
+    assert!(!updates.is_empty());
+    let (first, last) = (updates[0], updates[updates.len() - 1]);
+    assert!((first.offset + 0.5).abs() < 1e-6 && first.remaining.abs() < 1e-6 && first.max_error.is_none(), "{first:?}");
+    assert!(last.offset.abs() < 1e-6 && (last.remaining - 0.5).abs() < 1e-6 && last.max_error.is_some(), "{last:?}");
+    assert_eq!((last.stratum.get(), last.combined, last.leap), (1, 1, Leap::Normal));
+}
+
+#[test]
+fn estimates_and_selections_are_noted() {
+    let notes = notes_of_readings(vec![LogKind::Statistics, LogKind::Selection]);
+    let raw = notes_of_readings(vec![LogKind::RawStatistics]);
+    let count = |notes: &[Note]| notes.iter().filter(|n| matches!(n, Note::Estimated(_))).count();
+    assert_eq!((count(&notes), count(&raw)), (1, 3), "a frequency needs three samples");
+    let Some(Note::Considered(last)) = notes.last() else { panic!("{notes:?}") };
+    assert_eq!((last.state, last.options.prefer, last.reach.bits()), (SourceState::Selected, true, 0b111));
+    assert!(last.low <= 0.0 && last.high >= 0.0 && last.high - last.low < 1e-3 && last.age.abs() < 1e-9, "{last:?}");
+}
+
+#[test]
+fn answers_are_noted_and_rejected_ones_only_raw() {
+    for (kind, expected) in [(LogKind::Measurements, 1), (LogKind::RawMeasurements, 2)] {
+        let mut agent = noting(&["server 192.0.2.1 iburst"], vec![kind]);
+        let mut notes = Vec::new();
+        for root_delay in [NtpShort(0), NtpShort(u32::MAX)] {
+            let (now, sent) = loop {
+                let now = agent.next_wake().unwrap();
+                agent.handle(now, Input::Timer);
+                let sent = outputs(&mut agent).into_iter().find_map(|o| match o {
+                    Output::Send { token, to, bytes } => Some((token, to, bytes)),
+                    _ => None,
+                });
+                if let Some(sent) = sent {
+                    break (now, sent);
+                }
+            };
+            let (token, from, request) = sent;
+            let (asked, _) = Header::parse(&request).unwrap();
+            let served =
+                NtpTimestamp::from_utc(Timestamp::from_parts(1_800_000_000, 0) + now.since(Instant::ZERO) + Offset::from_seconds(0.5));
+            let answer = Header {
+                mode: crate::wire::ntp::Mode::Server,
+                stratum: 2,
+                poll: 6,
+                precision: -20,
+                root_delay,
+                origin: asked.transmit,
+                receive: served,
+                transmit: served,
+                ..asked
+            };
+            let received = now + Duration::from_millis(10);
+            agent.handle(received, Input::Datagram { token, from, to: ip(9), received: Some(received), bytes: &answer.emit() });
+            notes.extend(outputs(&mut agent).into_iter().filter_map(|o| if let Output::Note(note) = o { Some(note) } else { None }));
+        }
+        let measured: Vec<&Measured> = notes.iter().filter_map(|n| if let Note::Measured(m) = n { Some(m) } else { None }).collect();
+        assert_eq!((measured.len(), notes.len()), (expected, expected), "{notes:?}");
+        let good = measured[0];
+        assert_eq!((good.label, good.fault, good.stratum, good.poll, good.server_poll), (Label::Address(ip(1)), None, 2, 6, 6));
+        assert_eq!(good.delay, Duration::from_millis(10));
+        assert!((good.offset - 0.495).abs() < 1e-6, "{good:?}");
+        if let Some(bad) = measured.get(1) {
+            assert_eq!(bad.fault, Some(crate::ntp::Rejection::RootDistance));
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Anything {
     Wait(u32),
@@ -215,7 +336,8 @@ proptest! {
     /// Whatever comes in: no panic, no NaN, no wake-up in the past for ever, no output without end.
     #[test]
     fn nothing_that_comes_in_breaks_it(inputs in proptest::collection::vec(anything(), 1..60)) {
-        let mut agent = agent(&["refclock PHC /dev/ptp0 poll 0", "server 192.0.2.1 minpoll 0 maxpoll 2"]);
+        let notes = vec![LogKind::RawMeasurements, LogKind::RawStatistics, LogKind::Tracking, LogKind::Refclocks, LogKind::Selection];
+        let mut agent = noting(&["refclock PHC /dev/ptp0 poll 0", "server 192.0.2.1 minpoll 0 maxpoll 2"], notes);
         let mut now = at(1.0);
         for input in &inputs {
             if let Anything::Wait(millis) = input {

@@ -3,7 +3,7 @@
 //! Each function returns text of a fixed least width, so that columns line up and
 //! scripts that cut them go on working. Values outside the columns widen them.
 
-use crate::units::duration;
+use crate::units::{Civil, duration};
 
 /// Seconds scaled to `ns`, `us`, `ms` or `s`, four digits, six characters wide.
 pub(super) fn seconds(value: f64) -> String {
@@ -90,40 +90,6 @@ pub(super) fn magnitude(seconds: f64) -> String {
     if scaled < 99.95 { format!("{scaled:.1} {unit}") } else { format!("{scaled:.0} {unit}") }
 }
 
-/// A date of UTC.
-struct Civil {
-    year: u64,
-    month: u64,
-    day: u64,
-    weekday: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
-}
-
-impl Civil {
-    /// From seconds since 1970 (earlier times become 1970): whole eras of 400 years, years begin in March.
-    fn of(unix_seconds: f64) -> Self {
-        let total = duration(unix_seconds).as_secs();
-        let (days, rest) = (total / 86_400, total % 86_400);
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        Self {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * march_month + 2) / 5 + 1,
-            weekday: (days + 4) % 7,
-            hour: rest / 3_600,
-            minute: rest % 3_600 / 60,
-            second: rest % 60,
-        }
-    }
-}
-
 /// The n-th word of a list of three-letter names.
 fn three_letters(names: &str, n: u64) -> String {
     names.split(' ').zip(0_u64..).find(|&(_, index)| index == n).map_or_else(String::new, |(name, _)| name.to_owned())
@@ -131,7 +97,7 @@ fn three_letters(names: &str, n: u64) -> String {
 
 /// `Fri Nov 20 12:03:29 2026`, UTC.
 pub(super) fn long_date(unix_seconds: f64) -> String {
-    let Civil { year, month, day, weekday, hour, minute, second } = Civil::of(unix_seconds);
+    let Civil { year, month, day, weekday, hour, minute, second } = Civil::of(duration(unix_seconds).as_secs());
     let weekday = three_letters("Sun Mon Tue Wed Thu Fri Sat", weekday);
     let month = three_letters("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", month - 1);
     format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} {year}")
@@ -139,7 +105,7 @@ pub(super) fn long_date(unix_seconds: f64) -> String {
 
 /// `2026-11-20 12:03:29 UTC`.
 pub(super) fn iso_date(unix_seconds: f64) -> String {
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(unix_seconds);
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(duration(unix_seconds).as_secs());
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 

@@ -5,16 +5,27 @@ use super::suggest::did_you_mean;
 use super::{Config, Driftfile, ForeignStep, LeapSecondMode, Local, Makestep, say};
 use crate::units::{Ppm, Stratum, duration};
 
+/// The drift file is written at least this often, seconds.
+const LONGEST_INTERVAL: f64 = 3600.0;
+
 /// `driftfile FILE [interval SECONDS]`.
 pub(super) fn driftfile(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     let path = line.path("driftfile", "a file")?;
-    let mut interval = duration(3600.0);
+    let longest = duration(LONGEST_INTERVAL);
+    let mut interval = longest;
     if line.peek().is_some_and(|word| word.keyword() == "interval") {
         line.next();
         interval = line.seconds("interval")?;
     }
     line.end()?;
-    let meaning = format!("keep the clock's frequency in {}, written at most every {}", path.display(), say::span(interval));
+    if interval > longest {
+        line.note_unserved(format!("`interval` (the drift file is written every {} at least)", say::span(longest)));
+    }
+    let meaning = format!(
+        "keep the clock's frequency in {}, written every {} and when it becomes known much better",
+        path.display(),
+        say::span(interval.min(longest))
+    );
     config.driftfile = Some(Driftfile { path, interval });
     Ok(meaning)
 }
@@ -29,7 +40,7 @@ pub(super) fn makestep(line: &mut Line<'_>, config: &mut Config) -> Parsed<Strin
     let threshold = say::span(threshold);
     Ok(match limit {
         None => format!("step the clock whenever it is wrong by more than {threshold}"),
-        Some(0) => "never step the clock".to_owned(),
+        Some(0) => "do not step the clock, unless time was disrupted or somebody else set it".to_owned(),
         Some(updates) => {
             format!("step the clock when it is wrong by more than {threshold}, in the first {}", say::many(updates, "update"))
         }
@@ -80,13 +91,15 @@ pub(super) fn leapsecmode(line: &mut Line<'_>, config: &mut Config) -> Parsed<St
     use LeapSecondMode::{Ignore, Slew, Step, System};
     config.leap_second_mode = line.choice("leapsecmode", &[("system", System), ("step", Step), ("slew", Slew), ("ignore", Ignore)])?;
     line.end()?;
-    Ok(match config.leap_second_mode {
-        System => "let the kernel insert or delete leap seconds",
-        Step => "step the clock at a leap second",
-        Slew => "slew the clock after a leap second",
-        Ignore => "do nothing at a leap second and correct the clock afterwards",
-    }
-    .to_owned())
+    let ignore = "do nothing at a leap second and correct the clock afterwards";
+    let unserved = match config.leap_second_mode {
+        System => return Ok("let the kernel insert or delete leap seconds".to_owned()),
+        Ignore => return Ok(ignore.to_owned()),
+        Step => "step",
+        Slew => "slew",
+    };
+    line.note_unserved(format!("`{unserved}` (nothing is done at a leap second, the clock is corrected afterwards)"));
+    Ok(format!("not served yet: {ignore}"))
 }
 
 /// `rtcsync`.
@@ -135,7 +148,8 @@ pub(super) fn local(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> 
     }
     local.wait_unsynced = wait_unsynced.unwrap_or(if local.orphan { duration(300.0) } else { zero });
     config.local = Some(local);
-    let mut clauses = vec![format!("serve our own time as stratum {} when no source can be followed", local.stratum.get())];
+    line.note_unserved("`local` (without a source no time is served)");
+    let mut clauses = vec![format!("not served yet: serve our own time as stratum {} when no source can be followed", local.stratum.get())];
     clauses.push(format!("begin when the root distance exceeds {}", say::span(local.distance)));
     if local.activate > zero {
         clauses.push(format!("but not before it was below {} once", say::span(local.activate)));

@@ -12,14 +12,18 @@ pub(super) fn port(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     line.end()?;
     Ok(match config.port {
         0 => "serve time to nobody".to_owned(),
-        port => format!("serve time on UDP port {port} to those who are allowed"),
+        port => {
+            line.note_unserved("`port` (time is served to nobody)");
+            format!("not served yet: serve time on UDP port {port} to those who are allowed")
+        }
     })
 }
 
 /// `bindaddress ADDRESS`.
 pub(super) fn bindaddress(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     let address = bind(line, "bindaddress", &mut config.bind_addresses)?;
-    Ok(format!("serve time on the local address {address} only"))
+    line.note_unserved("`bindaddress` (time is served to nobody)");
+    Ok(format!("not served yet: serve time on the local address {address} only"))
 }
 
 /// `bindacqaddress ADDRESS`.
@@ -53,7 +57,10 @@ pub(super) fn cmdport(line: &mut Line<'_>, config: &mut Config) -> Parsed<String
     line.end()?;
     Ok(match config.chrony_control.port {
         0 => "do not listen for chronyc on UDP".to_owned(),
-        port => format!("listen for chronyc on UDP port {port}"),
+        port => {
+            line.note_unserved("`cmdport` (chronyc is not answered)");
+            format!("not served yet: listen for chronyc on UDP port {port}")
+        }
     })
 }
 
@@ -66,13 +73,17 @@ pub(super) fn bindcmdaddress(line: &mut Line<'_>, config: &mut Config) -> Parsed
         control.socket = Some(PathBuf::from(path)).filter(|path| path.as_os_str() != "/");
         return Ok(match path {
             "/" => "open no Unix socket for chronyc".to_owned(),
-            path => format!("listen for chronyc on the Unix socket {path}"),
+            path => {
+                line.note_unserved("`bindcmdaddress` (chronyc is not answered)");
+                format!("not served yet: listen for chronyc on the Unix socket {path}")
+            }
         });
     }
     let address = line.address("bindcmdaddress")?;
     line.end()?;
     control.bind_addresses.set(address);
-    Ok(format!("listen for chronyc on the local address {address}"))
+    line.note_unserved("`bindcmdaddress` (chronyc is not answered)");
+    Ok(format!("not served yet: listen for chronyc on the local address {address}"))
 }
 
 /// `metrics ADDRESS:PORT|off [chrony]`.

@@ -42,7 +42,11 @@ pub(super) fn log(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     while let Some(word) = line.next() {
         let name = word.keyword();
         if let Some((text, log)) = LOGS.iter().find(|(text, _)| *text == name) {
-            named.push(*text);
+            if matches!(log, LogKind::Rtc | LogKind::Tempcomp) {
+                line.note_unserved(format!("`{text}` (there is nothing to write)"));
+            } else {
+                named.push(*text);
+            }
             if !config.logs.contains(log) {
                 config.logs.push(*log);
             }
@@ -66,10 +70,13 @@ pub(super) fn pidfile(line: &mut Line<'_>, config: &mut Config) -> Parsed<String
 /// `dumpdir DIRECTORY`; `/` means none.
 pub(super) fn dumpdir(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     config.dump_dir = path_or_none(line, "dumpdir", "a directory")?;
-    Ok(config.dump_dir.as_ref().map_or_else(
-        || "keep no measurements between runs".to_owned(),
-        |path| format!("keep measurements between runs in {}", path.display()),
-    ))
+    Ok(if config.dump_dir.is_some() {
+        line.note_unserved("`dumpdir` (measurements are not kept between runs)");
+        "not served yet: measurements are not kept between runs"
+    } else {
+        "keep no measurements between runs"
+    }
+    .to_owned())
 }
 
 /// One path and the end of the line; `/` stands for none.
@@ -83,7 +90,8 @@ fn path_or_none(line: &mut Line<'_>, name: &str, what: &str) -> Parsed<Option<Pa
 pub(super) fn dumponexit(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
     line.end()?;
     config.dump_on_exit = true;
-    Ok("write measurements to `dumpdir` at the end".to_owned())
+    line.note_unserved("`dumponexit` (measurements are not kept between runs)");
+    Ok("not served yet: measurements are not kept between runs".to_owned())
 }
 
 /// `user NAME`.

@@ -43,7 +43,10 @@ impl<'f> Reader<'f> {
     }
 
     /// The configuration if nothing is wrong with it.
-    pub(super) fn finish(self) -> Result<Config, Vec<Diagnostic>> {
+    pub(super) fn finish(mut self) -> Result<Config, Vec<Diagnostic>> {
+        if self.config.log_dir.is_none() {
+            self.logs_go_nowhere();
+        }
         if self.findings.is_empty() { Ok(self.config) } else { Err(self.findings) }
     }
 
@@ -167,7 +170,7 @@ impl<'f> Reader<'f> {
             Problem { column, message: format!("{} cannot be listed: {reason}; check who may read it", quoted(&dir.to_string_lossy())) }
         })?;
         let what = if kind == Inclusion::Sourcedir { "sources" } else { "directives" };
-        let meaning = format!("read the {what} in the *{} files of {} ({} now)", kind.suffix(), names.join(", "), files.len());
+        let meaning = format!("read the {what} in the *{} files of {} at the start ({} now)", kind.suffix(), names.join(", "), files.len());
         if kind == Inclusion::Sourcedir {
             self.config.source_dirs.push(dirs);
         }
@@ -215,6 +218,22 @@ impl<'f> Reader<'f> {
                 self.open.pop();
             }
             Err(reason) => self.error(origin.clone(), format!("{shown} cannot be read: {reason}; check the path and who may read it")),
+        }
+    }
+
+    /// `log` lines have no effect without `logdir`: says so.
+    fn logs_go_nowhere(&mut self) {
+        let Config { lines, warnings, .. } = &mut self.config;
+        let names_logs = |text: &str| {
+            let mut words = text.split_whitespace();
+            words.next().is_some_and(|word| word.eq_ignore_ascii_case("log")) && words.next().is_some()
+        };
+        for line in lines.iter_mut().filter(|line| names_logs(&line.text)) {
+            line.meaning = "write no logs, as there is no `logdir`".to_owned();
+            // One warning a line, and this one says the most.
+            warnings.retain(|warning| warning.origin != line.origin);
+            let message = "`log` has no effect without `logdir`: add `logdir /var/log/paraclock`".to_owned();
+            warnings.push(Diagnostic { origin: line.origin.clone(), severity: Severity::Warning, message });
         }
     }
 

@@ -128,7 +128,10 @@ fn option(line: &mut Line<'_>, word: Word<'_>, server: &mut ServerDirective, pol
         }
         "minstratum" => server.min_stratum = Stratum::new(line.integer(&name, 0..=16)?),
         "version" => server.version = Some(line.integer(&name, 1..=4)?),
-        "xleave" => server.xleave = true,
+        "xleave" => {
+            server.xleave = true;
+            line.note_unserved("`xleave` (the basic mode is used)");
+        }
         "offset" => server.offset = Offset::from_seconds(line.number(&name, "seconds", f64::NEG_INFINITY..=f64::INFINITY)?),
         "maxdelay" => server.max_delay = line.seconds(&name)?,
         "key" => {
@@ -225,9 +228,6 @@ fn meaning(server: &ServerDirective) -> String {
     }
     if let Some(version) = server.version {
         clauses.push(format!("speak NTP version {version}"));
-    }
-    if server.xleave {
-        clauses.push("use the interleaved mode if it can".to_owned());
     }
     if server.offset != Offset::ZERO {
         clauses.push(format!("add {} to what is measured", say::seconds(server.offset.seconds())));

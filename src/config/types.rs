@@ -66,13 +66,13 @@ pub struct Config {
     pub logs: Vec<LogKind>,
     /// `pidfile`.
     pub pid_file: Option<PathBuf>,
-    /// `dumpdir`: where measurements are kept between runs.
+    /// `dumpdir`: where measurements would be kept between runs; not served yet.
     pub dump_dir: Option<PathBuf>,
-    /// `dumponexit`.
+    /// `dumponexit`; not served yet.
     pub dump_on_exit: bool,
     /// `user`: whom to become after start.
     pub user: Option<String>,
-    /// `sourcedir`: directories whose `*.sources` files can be read again at run time, one list for each line.
+    /// `sourcedir`: directories whose `*.sources` files were read, one list for each line.
     pub source_dirs: Vec<Vec<PathBuf>>,
 
     /// What is accepted but not done as written.
@@ -234,7 +234,7 @@ pub struct RefclockDirective {
     pub origin: Origin,
     /// Which clock.
     pub kind: RefclockKind,
-    /// How often its readings become one sample.
+    /// How often its readings become one sample in chrony; here every reading is a sample.
     pub poll: Poll,
     /// How often it is read; never less often than `poll`.
     pub dpoll: Poll,

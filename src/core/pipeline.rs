@@ -104,6 +104,8 @@ pub struct SourceView {
     pub sigma: f64,
     /// Half the width of the interval the source vouches for, root distance included.
     pub distance: f64,
+    /// That interval against the clock now; positive where the source is ahead.
+    pub interval: (f64, f64),
     /// Root mean square of innovations.
     pub jitter: f64,
     /// Samples, runs, span.
@@ -560,11 +562,11 @@ impl Core {
     pub fn source(&self, id: SourceId, now: Instant) -> Option<SourceView> {
         let source = self.sources.iter().find(|s| s.id == id)?;
         let clock = self.course.at(now);
-        let (offset, distance, sigma) = if source.filter.is_set() {
+        let (offset, interval, sigma) = if source.filter.is_set() {
             let claim = claim(source, clock, now);
-            (claim.middle, (claim.high - claim.low) / 2.0, source.filter.sigma(now))
+            (claim.middle, (claim.low, claim.high), source.filter.sigma(now))
         } else {
-            (0.0, 0.0, 0.0)
+            (0.0, (0.0, 0.0), 0.0)
         };
         let (frequency, variance) = source.filter.frequency();
         Some(SourceView {
@@ -573,7 +575,8 @@ impl Core {
             measured: source.last_residual,
             offset,
             sigma,
-            distance,
+            distance: (interval.1 - interval.0) / 2.0,
+            interval,
             jitter: source.filter.jitter(),
             statistics: source.filter.statistics(),
             frequency: (Ppm::from_ratio(frequency), Ppm::from_ratio(variance.sqrt())),

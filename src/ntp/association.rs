@@ -471,6 +471,12 @@ impl Association {
         self.poll
     }
 
+    /// How far the association is on the way to another interval: 1 is a longer one, -1 a shorter one.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        f64::from(self.calm) / f64::from(CALM)
+    }
+
     /// The reachability register.
     #[must_use]
     pub const fn reach(&self) -> Reach {

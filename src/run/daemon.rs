@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::executor::{Departure, Executor, Shared};
+use super::logs::Logs;
 use super::setup::{self, Chosen};
 use super::state::{self, DriftFile};
 use super::{control_socket, metrics, privileges, watchdog};
@@ -85,9 +86,6 @@ fn narrate_start(chosen: &Chosen, machine: &Detection) {
     if chosen.config.servers.is_empty() && chosen.config.refclocks.is_empty() {
         tracing::warn!("no source is configured: add a server, pool or refclock line, or `autodetect on`");
     }
-    if !chosen.config.access.is_empty() {
-        tracing::warn!("`allow` is understood, but this version does not serve time yet");
-    }
 }
 
 async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result<(), Failure> {
@@ -101,6 +99,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let mut refclocks = setup::devices(&config.refclocks, machine);
     let metrics_listener = listen_for_metrics(config).await;
     let control = config.control.as_deref().and_then(control_socket::listen);
+    let logs = config.log_dir.as_deref().filter(|_| !config.logs.is_empty()).and_then(|dir| Logs::open(dir, &config.logs));
     if let Some(user) = options.user.as_deref().or(config.user.as_deref()) {
         // Devices that only root may open are opened by the first reading.
         for refclock in &mut refclocks {
@@ -112,7 +111,11 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         paths.extend(drift.as_ref().and_then(|d| d.path().parent()).filter(|p| p.ends_with("paraclock") || p.ends_with("chrony")));
         privileges::become_user(user, &paths)?;
     }
-    let agent = Agent::new(agent_setup(chosen, clock.as_ref(), known, guessed), time::raw());
+    let mut setup = agent_setup(chosen, clock.as_ref(), known, guessed);
+    if logs.is_some() {
+        setup.notes.clone_from(&config.logs);
+    }
+    let agent = Agent::new(setup, time::raw());
     let shared = Shared::new(agent);
     let reports = reporter(&shared, clock.kind(), machine, denied);
     if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
@@ -128,6 +131,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         port: config.acquisition_port.filter(|&p| p != 0),
     };
     let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
+    if let Some(logs) = logs {
+        executor.keep(logs);
+    }
     watchdog::ready();
     executor.run(signals).await;
     watchdog::stopping();

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use super::logs::Logs;
 use super::narrator::Narrator;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
@@ -91,6 +92,7 @@ pub struct Executor {
     resolved: (mpsc::Sender<Resolution>, mpsc::Receiver<Resolution>),
     drift: Option<DriftFile>,
     narrator: Narrator,
+    logs: Option<Logs>,
     watchdog: Watchdog,
     suspended: Option<Duration>,
     clocksource: (Instant, String),
@@ -117,12 +119,18 @@ impl Executor {
             resolved: mpsc::channel(64),
             drift,
             narrator: Narrator::default(),
+            logs: None,
             watchdog: Watchdog::new(),
             suspended: time::suspended(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
             buffer: Box::new([0; MAX_DATAGRAM]),
             local: VecDeque::new(),
         }
+    }
+
+    /// Writes the agent's notes into these logs.
+    pub fn keep(&mut self, logs: Logs) {
+        self.logs = Some(logs);
     }
 
     /// The clock that it steers.
@@ -247,6 +255,11 @@ impl Executor {
                     }
                 }
                 Some(Output::Publish) => self.narrator.published(&self.shared.agent()),
+                Some(Output::Note(note)) => {
+                    if let Some(logs) = &mut self.logs {
+                        logs.write(&note);
+                    }
+                }
             }
             if let Some(source) = self.local.pop_front() {
                 self.read(source);
@@ -317,11 +330,17 @@ impl Executor {
                 return;
             }
         };
+        let mut sent_by_kernel = true;
         if let Some(before) = flight.sent.take() {
             let stamp = flight.socket.get_mut().sent_stamp();
-            if let Some(at) = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before)) {
+            let at = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before));
+            sent_by_kernel = at.is_some();
+            if let Some(at) = at {
                 self.tell(Input::Sent { token, at });
             }
+        }
+        if let Some(logs) = &mut self.logs {
+            logs.stamped(sent_by_kernel, received.stamp.is_some());
         }
         let at = match received.stamp {
             Some(stamp) => self.clock.instant_of(stamp).filter(|&at| at <= arrived + Duration::from_micros(100)),

@@ -8,6 +8,7 @@ pub mod control_socket;
 pub mod daemon;
 pub mod demo;
 pub mod executor;
+pub mod logs;
 pub mod metrics;
 mod narrator;
 pub mod privileges;

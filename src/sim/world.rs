@@ -360,7 +360,7 @@ impl World {
                     self.agent.handle(now, Input::Reading { source, result });
                 }
                 Output::Save { frequency, skew } => self.saved = Some((frequency, skew)),
-                Output::Close(_) | Output::Resolve(_) | Output::Publish => {}
+                Output::Close(_) | Output::Resolve(_) | Output::Publish | Output::Note(_) => {}
             }
         }
         self.schedule_wake();

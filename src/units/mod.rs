@@ -4,6 +4,7 @@
 //! integers and floating point live here, so that no other room needs a cast.
 
 mod bound;
+mod civil;
 mod instant;
 mod leap;
 mod offset;
@@ -14,6 +15,7 @@ mod timescale;
 mod timestamp;
 
 pub use bound::Bound;
+pub use civil::Civil;
 pub use instant::Instant;
 pub use leap::Leap;
 pub use offset::Offset;

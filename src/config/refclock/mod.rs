@@ -126,12 +126,8 @@ fn timescale(clock: &mut RefclockDirective, scale: Timescale, word: Word<'_>) ->
 
 /// The sentence for `check`.
 fn meaning(clock: &RefclockDirective, beginning: String) -> String {
-    let pace = if clock.dpoll < clock.poll {
-        format!("{beginning} {} and make one sample of its readings {}", say::every(clock.dpoll), say::every(clock.poll))
-    } else {
-        format!("{beginning} {}", say::every(clock.poll))
-    };
-    let mut clauses = vec![pace];
+    // A filter of its own takes in every reading: nothing is gathered for `poll`.
+    let mut clauses = vec![format!("{beginning} {}", say::every(clock.dpoll))];
     match clock.timescale {
         Some(Timescale::Utc) => clauses.push("it keeps UTC".to_owned()),
         Some(Timescale::Tai) => clauses.push("it keeps TAI".to_owned()),

@@ -22,7 +22,10 @@ pub(super) fn parse(line: &mut Line<'_>) -> Parsed<(RefclockKind, String)> {
     for part in parts {
         let suffix = part.to_ascii_lowercase();
         match suffix.split('=').next().unwrap_or_default() {
-            "nocrossts" => nocrossts = true,
+            "nocrossts" => {
+                nocrossts = true;
+                line.note_unserved("`nocrossts` (cross timestamps are used if the device has them)");
+            }
             "extpps" => line.note_unserved("`extpps` (the clock itself is read, not its pulse input)"),
             known @ ("pin" | "channel" | "clear") => line.note_unserved(format!("`{known}`")),
             unknown => {
@@ -35,6 +38,5 @@ pub(super) fn parse(line: &mut Line<'_>) -> Parsed<(RefclockKind, String)> {
         PhcDevice::Path(_) => format!("the PTP clock {name}"),
         PhcDevice::Name(_) => format!("the PTP clock named {name}"),
     };
-    let how = if nocrossts { " without cross timestamps" } else { "" };
-    Ok((RefclockKind::Phc { device, nocrossts }, format!("read {which}{how}")))
+    Ok((RefclockKind::Phc { device, nocrossts }, format!("read {which}")))
 }
