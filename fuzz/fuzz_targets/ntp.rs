@@ -1,9 +1,11 @@
 //! Any bytes as an NTP packet: parse, emit, answer, and judge as an answer.
 #![no_main]
 
+use std::net::SocketAddr;
+
 use libfuzzer_sys::fuzz_target;
 use paraclock::core::{Line, SourceId};
-use paraclock::ntp::{Association, AssociationOptions, Responder, Snapshot, Token, Verdict};
+use paraclock::ntp::{Association, AssociationOptions, Reply, Request, Responder, Snapshot, Token, Verdict};
 use paraclock::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timestamp};
 use paraclock::wire::ntp::Header;
 use rand_chacha::ChaCha12Rng;
@@ -26,8 +28,9 @@ fuzz_target!(|data: (i64, Vec<u8>)| {
         root_delay: std::time::Duration::ZERO,
         precision: -20,
     };
-    let mut reply = [0; 48];
-    if Responder::new().reply(&snapshot, &bytes, now, now, &mut reply) == Verdict::Reply {
+    let mut reply = Reply::new();
+    let asked = Request { from: SocketAddr::from(([192, 0, 2, 1], 123)), received: now, bytes: &bytes };
+    if Responder::new().reply(&snapshot, &asked, now, &mut reply) == Verdict::Reply {
         assert!(bytes.len() >= reply.len(), "a reply longer than its request");
     }
     let address = "192.0.2.1:123".parse().expect("an address");

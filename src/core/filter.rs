@@ -291,8 +291,7 @@ impl Filter {
         }
         // Signed, so that it averages to zero where the delay explains everything.
         let surplus = (innovation * innovation).min(9.0 * expected) - (expected - self.noise);
-        let weight = (1.0 / count(self.seen)).max(1.0 / 32.0);
-        self.noise = (self.noise + (surplus - self.noise) * weight).clamp(1e-18, delay * delay / 4.0 + 1e-12);
+        self.noise = (self.noise + (surplus - self.noise) / 32.0).clamp(1e-18, delay * delay / 4.0 + 1e-12);
     }
 
     /// The source's line.

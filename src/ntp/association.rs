@@ -37,7 +37,7 @@ pub struct Token(pub u64);
 
 /// A request to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
+pub struct Question {
     /// Its name.
     pub token: Token,
     /// Where to.
@@ -225,7 +225,7 @@ impl Association {
     }
 
     /// The request that is due at `now`, if one is. The previous one's token is returned for closing.
-    pub fn on_timer(&mut self, now: Instant, token: Token, rng: &mut impl RngCore) -> Option<(Request, Option<Token>)> {
+    pub fn on_timer(&mut self, now: Instant, token: Token, rng: &mut impl RngCore) -> Option<(Question, Option<Token>)> {
         if self.next.is_none_or(|next| now < next) {
             return None;
         }
@@ -266,7 +266,7 @@ impl Association {
             receive: NtpTimestamp::ZERO,
             transmit: nonce,
         };
-        Some((Request { token, to: self.address, bytes: header.emit() }, replaced))
+        Some((Question { token, to: self.address, bytes: header.emit() }, replaced))
     }
 
     /// The request left at `at`, by the kernel's stamp or the timebase just before sending.

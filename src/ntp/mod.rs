@@ -5,8 +5,8 @@
 mod association;
 mod responder;
 
-pub use association::{Association, AssociationOptions, Outcome, Rejection, Request, Token};
-pub use responder::{Responder, Snapshot, Verdict};
+pub use association::{Association, AssociationOptions, Outcome, Question, Rejection, Token};
+pub use responder::{MAX_REPLY, Reply, Request, Responder, Snapshot, Verdict};
 
 use md5::{Digest, Md5};
 use std::net::IpAddr;

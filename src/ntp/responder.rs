@@ -2,9 +2,13 @@
 //!
 //! Pure. A reply is never longer than its request, and modes 6 and 7 are never answered.
 
+use std::net::SocketAddr;
+
+use arrayvec::ArrayVec;
+
 use crate::core::Line;
 use crate::units::{Bound, Instant, Leap, NtpTimestamp, Poll, ReferenceId, Stratum, Timestamp, duration};
-use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
+use crate::wire::ntp::{Header, Mode, NtpShort};
 
 /// What a serving thread needs to know of the time; valid until the next is published.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,12 +34,29 @@ pub struct Snapshot {
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Send the 48 bytes.
+    /// Send what was built.
     Reply,
     /// Not an NTP packet.
     Malformed,
     /// A packet, but not a client's request.
     NotARequest,
+}
+
+/// The longest reply: a header, authentication and extension fields.
+pub const MAX_REPLY: usize = 1024;
+
+/// Room for one reply.
+pub type Reply = ArrayVec<u8, MAX_REPLY>;
+
+/// A request as it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Who asks: what rate limits, access rules and interleaving go by.
+    pub from: SocketAddr,
+    /// When it arrived, on the timebase.
+    pub received: Instant,
+    /// What it says.
+    pub bytes: &'a [u8],
 }
 
 /// Answers requests. One for each serving thread; per-client state lives here.
@@ -51,9 +72,10 @@ impl Responder {
         Self { replies: 0 }
     }
 
-    /// Builds the reply to `request`, received at `received` and sent at about `now`, in `out`.
-    pub fn reply(&mut self, snapshot: &Snapshot, request: &[u8], received: Instant, now: Instant, out: &mut [u8; HEADER_LEN]) -> Verdict {
-        let Ok((asked, _)) = Header::parse(request) else { return Verdict::Malformed };
+    /// Builds the reply in `out`; `now` is the moment just before sending.
+    pub fn reply(&mut self, snapshot: &Snapshot, request: &Request<'_>, now: Instant, out: &mut Reply) -> Verdict {
+        out.clear();
+        let Ok((asked, _)) = Header::parse(request.bytes) else { return Verdict::Malformed };
         if asked.mode != Mode::Client || asked.version > 4 {
             return Verdict::NotARequest;
         }
@@ -73,10 +95,10 @@ impl Responder {
             reference_id: snapshot.reference_id,
             reference: NtpTimestamp::from_utc(snapshot.reference),
             origin: asked.transmit,
-            receive: NtpTimestamp::from_utc(snapshot.line.at(received)),
+            receive: NtpTimestamp::from_utc(snapshot.line.at(request.received)),
             transmit: NtpTimestamp::from_utc(snapshot.line.at(now)),
         };
-        *out = header.emit();
+        out.extend(header.emit());
         self.replies += 1;
         Verdict::Reply
     }
@@ -108,6 +130,10 @@ mod tests {
         }
     }
 
+    fn asked(bytes: &[u8], seconds: i64) -> Request<'_> {
+        Request { from: "192.0.2.1:123".parse().unwrap(), received: at(seconds), bytes }
+    }
+
     fn at(seconds: i64) -> Instant {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
@@ -116,11 +142,11 @@ mod tests {
     fn dispersion_grows_to_the_moment_of_the_reply() {
         let mut request = [0_u8; 48];
         request[0] = 0x23;
-        let mut out = [0; 48];
+        let mut out = Reply::new();
         let mut responder = Responder::new();
-        assert_eq!(responder.reply(&snapshot(Leap::Normal), &request, at(0), at(0), &mut out), Verdict::Reply);
+        assert_eq!(responder.reply(&snapshot(Leap::Normal), &asked(&request, 0), at(0), &mut out), Verdict::Reply);
         let early = Header::parse(&out).unwrap().0.root_dispersion.duration();
-        assert_eq!(responder.reply(&snapshot(Leap::Normal), &request, at(1000), at(1000), &mut out), Verdict::Reply);
+        assert_eq!(responder.reply(&snapshot(Leap::Normal), &asked(&request, 1000), at(1000), &mut out), Verdict::Reply);
         let late = Header::parse(&out).unwrap().0.root_dispersion.duration();
         assert!((late - early).as_secs_f64() > 0.0099, "{early:?} {late:?}");
         assert_eq!(responder.replies(), 2);
@@ -130,8 +156,8 @@ mod tests {
     fn what_is_not_synchronised_is_never_served_as_such() {
         let mut request = [0_u8; 48];
         request[0] = 0x23;
-        let mut out = [0; 48];
-        assert_eq!(Responder::new().reply(&snapshot(Leap::Unsynchronised), &request, at(1), at(1), &mut out), Verdict::Reply);
+        let mut out = Reply::new();
+        assert_eq!(Responder::new().reply(&snapshot(Leap::Unsynchronised), &asked(&request, 1), at(1), &mut out), Verdict::Reply);
         let header = Header::parse(&out).unwrap().0;
         assert_eq!((header.leap, header.stratum), (Leap::Unsynchronised, 16));
     }
@@ -139,10 +165,10 @@ mod tests {
     proptest! {
         #[test]
         fn only_client_requests_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let mut out = [0; 48];
-            let verdict = Responder::new().reply(&snapshot(Leap::Normal), &bytes, at(1), at(2), &mut out);
+            let mut out = Reply::new();
+            let verdict = Responder::new().reply(&snapshot(Leap::Normal), &asked(&bytes, 1), at(2), &mut out);
             if verdict == Verdict::Reply {
-                prop_assert!(bytes.len() >= 48);
+                prop_assert!(bytes.len() >= out.len());
                 prop_assert_eq!(bytes[0] & 7, 3);
                 let header = Header::parse(&out).unwrap().0;
                 prop_assert_eq!(&out[24..32], &bytes[40..48]);

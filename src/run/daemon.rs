@@ -268,6 +268,7 @@ fn reporter(
         if denied {
             problems.push("the system clock is not steered: no CAP_SYS_TIME".to_owned());
         }
+        shared.look_for_suspend();
         shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, problems })
     }
 }

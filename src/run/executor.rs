@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::logs::Logs;
 use super::narrator::Narrator;
@@ -46,18 +46,43 @@ const SEND_TIME: Offset = Offset::from_nanos(200_000_000);
 
 /// The agent, shared with whoever shows it (on the same thread).
 #[derive(Clone, Debug)]
-pub struct Shared(Arc<Mutex<Agent>>);
+pub struct Shared(Arc<House>);
+
+#[derive(Debug)]
+struct House {
+    agent: Mutex<Agent>,
+    /// How long the machine had been suspended when we looked last.
+    suspended: Mutex<Option<Duration>>,
+    /// Somebody else than the loop told the agent something.
+    news: Notify,
+}
 
 impl Shared {
     /// Shares an agent.
     #[must_use]
     pub fn new(agent: Agent) -> Self {
-        Self(Arc::new(Mutex::new(agent)))
+        let suspended = Mutex::new(time::suspended());
+        Self(Arc::new(House { agent: Mutex::new(agent), suspended, news: Notify::new() }))
     }
 
     /// Looks at it or drives it. Never held across an await.
     pub fn agent(&self) -> MutexGuard<'_, Agent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the agent if the machine has slept since the last look; true if it has. Whoever is about to
+    /// publish something looks first: nobody must read what was true before the sleep.
+    pub fn look_for_suspend(&self) -> bool {
+        let mut last = self.0.suspended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(before), Some(now)) = (*last, time::suspended()) else { return false };
+        let slept = now.saturating_sub(before);
+        if slept < SHORTEST_SUSPEND {
+            return false;
+        }
+        *last = Some(now);
+        self.agent().handle(time::raw(), Input::Signal(Signal::Suspended { slept }));
+        self.0.news.notify_one();
+        true
     }
 }
 
@@ -94,7 +119,6 @@ pub struct Executor {
     narrator: Narrator,
     logs: Option<Logs>,
     watchdog: Watchdog,
-    suspended: Option<Duration>,
     clocksource: (Instant, String),
     buffer: Box<[u8; MAX_DATAGRAM]>,
     local: VecDeque<SourceId>,
@@ -121,7 +145,6 @@ impl Executor {
             narrator: Narrator::default(),
             logs: None,
             watchdog: Watchdog::new(),
-            suspended: time::suspended(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
             buffer: Box::new([0; MAX_DATAGRAM]),
             local: VecDeque::new(),
@@ -153,7 +176,7 @@ impl Executor {
             }
             sleep.as_mut().reset(tokio::time::Instant::now() + due.elapsed_since(time::raw()));
             // Borrowed apart, so that each branch can wait on its own part.
-            let (flights, resolved, buffer) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer);
+            let (flights, resolved, buffer, shared) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer, &self.shared);
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -164,6 +187,7 @@ impl Executor {
                         self.wake(due);
                     }
                 }
+                () = shared.0.news.notified() => self.look_at_clock(),
                 Some((name, addresses)) = resolved.recv() => self.resolved(name, &addresses),
                 () = &mut sleep => self.wake(due),
             }
@@ -186,7 +210,7 @@ impl Executor {
     fn wake(&mut self, due: Instant) {
         let now = time::raw();
         self.watchdog.pat(now);
-        self.look_for_suspend();
+        self.shared.look_for_suspend();
         self.look_at_clock();
         self.look_at_clocksource(now);
         let late = now.elapsed_since(due);
@@ -194,19 +218,6 @@ impl Executor {
             self.tell(Input::Signal(Signal::Stalled { late }));
         }
         self.tell(Input::Timer);
-    }
-
-    /// True if the machine has slept since the last look.
-    fn look_for_suspend(&mut self) -> bool {
-        let (Some(before), Some(now)) = (self.suspended, time::suspended()) else { return false };
-        let slept = now.saturating_sub(before);
-        if slept < SHORTEST_SUSPEND {
-            return false;
-        }
-        self.suspended = Some(now);
-        self.flights.clear();
-        self.tell(Input::Signal(Signal::Suspended { slept }));
-        true
     }
 
     fn look_at_clock(&mut self) {
@@ -315,7 +326,7 @@ impl Executor {
 
     fn receive(&mut self, index: usize, received: io::Result<crate::sys::socket::Received>) {
         let arrived = time::raw();
-        if self.look_for_suspend() {
+        if self.shared.look_for_suspend() {
             // The answer slept too: what its stamps say is not to be believed.
             return;
         }

@@ -1,11 +1,12 @@
 //! An NTP server in the simulated world: the production responder over a clock of its own.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::core::Line;
-use crate::ntp::{Responder, Snapshot, Verdict};
+use crate::ntp::{Reply, Request, Responder, Snapshot, Verdict};
 use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timestamp};
-use crate::wire::ntp::{HEADER_LEN, Header};
+use crate::wire::ntp::Header;
 
 /// What a server may answer instead of the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +67,7 @@ impl Server {
     }
 
     /// Its answer to a request that arrives at the true instant `now`, when true time is `epoch + now`.
-    pub fn answer(&mut self, epoch: Timestamp, now: Instant, request: &[u8]) -> Option<[u8; HEADER_LEN]> {
+    pub fn answer(&mut self, epoch: Timestamp, now: Instant, from: SocketAddr, request: &[u8]) -> Option<Reply> {
         self.asked += 1;
         if !self.alive {
             return None;
@@ -81,8 +82,9 @@ impl Server {
             root_delay: self.root_delay,
             precision: -29,
         };
-        let mut out = [0; HEADER_LEN];
-        if self.responder.reply(&snapshot, request, now, now, &mut out) != Verdict::Reply {
+        let mut out = Reply::new();
+        let asked = Request { from, received: now, bytes: request };
+        if self.responder.reply(&snapshot, &asked, now, &mut out) != Verdict::Reply {
             return None;
         }
         if let Some(kiss) = self.kiss {
@@ -91,7 +93,8 @@ impl Server {
                     Kiss::Rate => ReferenceId(*b"RATE"),
                     Kiss::Deny => ReferenceId(*b"DENY"),
                 };
-                out = Header { stratum: 0, leap: Leap::Unsynchronised, reference_id: code, ..header }.emit();
+                let kiss = Header { stratum: 0, leap: Leap::Unsynchronised, reference_id: code, ..header };
+                out = kiss.emit().into_iter().collect();
             }
         }
         Some(out)

@@ -417,7 +417,7 @@ impl World {
         let now = self.oscillator.truth();
         let Some(mut packet) = self.flights.remove(&flight) else { return };
         let (server, path) = &mut self.scenario.servers[server];
-        let Some(answer) = server.answer(self.epoch, now, &packet.bytes) else { return };
+        let Some(answer) = server.answer(self.epoch, now, SocketAddr::new(GUEST, 123), &packet.bytes) else { return };
         let path = *path;
         if self.chance.happens(path.loss) {
             return;

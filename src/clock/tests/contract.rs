@@ -64,7 +64,7 @@ fn slews_by_the_offset_asked(clock: &mut dyn Clock, wait: &impl Fn(Duration)) {
         assert_eq!(until.since(course.at), over.into());
         let plain = before.at(course.at) + until.since(course.at);
         let moved = course.at(until).since(plain);
-        let doubt = before.error + course.error + Duration::from_nanos(200);
+        let doubt = before.error + course.error + Duration::from_micros(2);
         assert!((moved - offset).abs() < doubt, "moved {moved:?}, not {offset:?}");
         wait(over);
         assert!(off(clock, &course) < 5_000);

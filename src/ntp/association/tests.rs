@@ -20,7 +20,7 @@ fn association(options: AssociationOptions) -> (Association, ChaCha12Rng) {
     (Association::new(SourceId(1), SERVER.parse().unwrap(), options, at(0)), ChaCha12Rng::seed_from_u64(7))
 }
 
-fn answer(request: &Request) -> Header {
+fn answer(request: &Question) -> Header {
     let asked = Header::parse(&request.bytes).unwrap().0;
     Header {
         leap: Leap::Normal,
@@ -39,7 +39,7 @@ fn answer(request: &Request) -> Header {
     }
 }
 
-fn ask(a: &mut Association, rng: &mut ChaCha12Rng, now: Instant, token: u64) -> Request {
+fn ask(a: &mut Association, rng: &mut ChaCha12Rng, now: Instant, token: u64) -> Question {
     a.on_timer(now, Token(token), rng).expect("a request is due").0
 }
 

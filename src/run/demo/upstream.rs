@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 
 use crate::core::Line;
-use crate::ntp::{Responder, Snapshot, Verdict};
+use crate::ntp::{Reply, Request, Responder, Snapshot, Verdict};
 use crate::sys::time;
 use crate::units::{Bound, Leap, Offset, Ppm, ReferenceId, Stratum};
-use crate::wire::ntp::HEADER_LEN;
 
 /// What a stratum 1 server on this computer claims of itself.
 const CLAIMED: Duration = Duration::from_micros(20);
@@ -29,7 +28,7 @@ impl Upstream {
     /// Answers until the future is dropped.
     pub(super) async fn serve(mut self) {
         let mut request = [0; 128];
-        let mut reply = [0; HEADER_LEN];
+        let mut reply = Reply::new();
         loop {
             // A socket of our own on loopback: what fails here fails for one packet.
             let Ok((len, from)) = self.socket.recv_from(&mut request).await else { continue };
@@ -45,7 +44,8 @@ impl Upstream {
                 root_delay: Duration::ZERO,
                 precision: -24,
             };
-            let verdict = self.responder.reply(&snapshot, &request[..len], received, time::raw(), &mut reply);
+            let asked = Request { from, received, bytes: &request[..len] };
+            let verdict = self.responder.reply(&snapshot, &asked, time::raw(), &mut reply);
             if verdict == Verdict::Reply {
                 let _ = self.socket.send_to(&reply, from).await;
             }
