@@ -102,7 +102,7 @@ fn error(report: &Report) -> String {
     let t = &report.tracking;
     match (t.clock.error, t.line.error) {
         (Some(clock), Some(line)) => format!(
-            "at most {} now ({} for time served and in the shared page); {} off and being corrected",
+            "at most {} now ({} for Paraclock's own time); {} off and being corrected",
             format::magnitude(clock),
             format::magnitude(line),
             format::magnitude(t.system_offset),
@@ -141,7 +141,7 @@ mod tests {
             render(&report),
             "\
 Clock     synchronised: the system clock is right
-Error     at most 5.4 us now (4.1 us for time served and in the shared page); 1.2 us off and being corrected
+Error     at most 5.4 us now (4.1 us for Paraclock's own time); 1.2 us off and being corrected
 Source    PHC0 with 1 other, so this is stratum 1; 2 of 2 sources answer
 Since     2026-11-20 11:06:25 UTC (60 min ago)
 Problems  none

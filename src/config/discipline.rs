@@ -91,15 +91,13 @@ pub(super) fn leapsecmode(line: &mut Line<'_>, config: &mut Config) -> Parsed<St
     use LeapSecondMode::{Ignore, Slew, Step, System};
     config.leap_second_mode = line.choice("leapsecmode", &[("system", System), ("step", Step), ("slew", Slew), ("ignore", Ignore)])?;
     line.end()?;
-    let ignore = "do nothing at a leap second and correct the clock afterwards";
-    let unserved = match config.leap_second_mode {
-        System => return Ok("let the kernel insert or delete leap seconds".to_owned()),
-        Ignore => return Ok(ignore.to_owned()),
-        Step => "step",
-        Slew => "slew",
+    let meaning = match config.leap_second_mode {
+        System => "let the kernel insert or delete leap seconds",
+        Step => "step the clock at a leap second",
+        Slew => "slew the clock after a leap second",
+        Ignore => "do nothing at a leap second and correct the clock afterwards",
     };
-    line.note_unserved(format!("`{unserved}` (nothing is done at a leap second, the clock is corrected afterwards)"));
-    Ok(format!("not served yet: {ignore}"))
+    Ok(meaning.to_owned())
 }
 
 /// `rtcsync`.

@@ -248,8 +248,6 @@ fn what_is_not_done_is_said_once_a_line() {
         "allow all 10.1",
         "local",
         "local stratum 5 orphan",
-        "leapsecmode step",
-        "leapsecmode slew",
         "dumpdir /d",
         "dumponexit",
         "driftfile /d interval 7200",

@@ -324,7 +324,7 @@ pub enum SourceState {
     TooFew,
     /// It hands out another timescale than the sources that are followed.
     Timescale,
-    /// Its time varies far more than the best source's.
+    /// Its time varies by more than a second.
     Jittery,
     /// A source with `prefer` is followed instead.
     NotPreferred,
@@ -373,7 +373,7 @@ impl SourceState {
             Self::NoMajority => "no majority of sources agrees",
             Self::TooFew => "fewer sources agree than minsources asks for",
             Self::Timescale => "it hands out another timescale than the sources followed",
-            Self::Jittery => "its time varies far more than the best source's",
+            Self::Jittery => "its time varies by more than a second",
             Self::NotPreferred => "a preferred source is followed",
             Self::Outclassed => "a much closer source is followed",
             Self::Untrusted => "waiting for a trusted or required source",

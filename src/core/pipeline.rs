@@ -24,6 +24,8 @@ use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, dura
 const GRACE: Duration = Duration::from_secs(2);
 /// Sources up to this many times the best one's distance are combined with it.
 const COMBINE_LIMIT: f64 = 3.0;
+/// A source that varies by more than this many seconds is not followed (chrony's default `maxjitter`).
+const MAX_JITTER: f64 = 1.0;
 /// What a suspend adds to the error: the kernel's sleep time comes from a clock with whole seconds.
 const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
 /// A saved frequency is not believed closer than this: another start, or another host, calibrates anew.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::config_files::ConfigFiles;
 use crate::config::{Config, Diagnostic, PhcDevice, RefclockDirective, RefclockKind, load, parse_directives};
-use crate::platform::{ClockKind, Detection};
+use crate::platform::{ClockKind, Detection, FoundClock};
 use crate::refclock::{Refclock, kvm_clock::KvmClock, ptp, vmclock};
 use crate::units::Timescale;
 
@@ -51,6 +51,10 @@ pub fn choose(file: Option<&Path>, directives: &[String], machine: &Detection) -
         timescales.extend(machine.ntp.iter().map(|source| source.timescale));
     }
     timescales.resize(config.servers.len(), Timescale::Utc);
+    for directive in &mut config.refclocks {
+        // What the clock's name tells, unless the line says otherwise.
+        directive.timescale = directive.timescale.or_else(|| found_clock(directive, machine).and_then(|clock| clock.timescale));
+    }
     Ok(Chosen { config, origin, timescales, detected })
 }
 
@@ -82,15 +86,26 @@ pub fn devices(refclocks: &[RefclockDirective], machine: &Detection) -> Vec<Box<
     refclocks.iter().map(|directive| device(directive, machine)).collect()
 }
 
+/// The clock of this machine that a `refclock PHC` line means, through links such as `/dev/ptp_kvm`.
+fn found_clock<'a>(directive: &RefclockDirective, machine: &'a Detection) -> Option<&'a FoundClock> {
+    let RefclockKind::Phc { device, .. } = &directive.kind else { return None };
+    match device {
+        PhcDevice::Path(path) => {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            machine.clocks.iter().find(|clock| clock.path == path)
+        }
+        PhcDevice::Name(name) => machine.clocks.iter().find(|clock| clock.name.replace(' ', "_") == name.replace(' ', "_")),
+    }
+}
+
 fn device(directive: &RefclockDirective, machine: &Detection) -> Box<dyn Refclock> {
     match &directive.kind {
         RefclockKind::Phc { device, .. } => {
-            let (name, path) = match device {
-                PhcDevice::Path(path) => (path.display().to_string(), Some(path)),
-                PhcDevice::Name(name) => (name.clone(), None),
+            let name = match device {
+                PhcDevice::Path(path) => path.display().to_string(),
+                PhcDevice::Name(name) => name.clone(),
             };
-            let found = machine.clocks.iter().find(|c| Some(&c.path) == path || c.name == name);
-            let samples = found.map_or(5, |c| c.kind.samples());
+            let samples = found_clock(directive, machine).map_or(5, |clock| clock.kind.samples());
             Box::new(ptp::Ptp::new(ptp::Options { samples, ..ptp::Options::new(name) }))
         }
         RefclockKind::Kvm => Box::new(KvmClock::new()),

@@ -101,7 +101,7 @@ pub struct Tracking {
     pub clock: BoundReport,
     /// `kernel`, `shadow` or `simulated`.
     pub clock_kind: String,
-    /// The slew now in progress: seconds still to be removed and the rate used.
+    /// The rate of the slew in progress; 0 if there is none.
     pub slewing_ppm: f64,
 }
 

@@ -1,6 +1,6 @@
 //! Who is followed: states for all sources, the majority's interval, the best and who is combined with it.
 
-use super::{COMBINE_LIMIT, Core, GRACE, Tracked};
+use super::{COMBINE_LIMIT, Core, GRACE, MAX_JITTER, Tracked};
 use crate::core::event::{SourceState, Status};
 use crate::core::select::{Claim, intersect};
 use crate::units::{Instant, Leap, Ppm, Timescale, Timestamp};
@@ -27,7 +27,13 @@ impl Core {
                 let (low, _, high) = source.filter.interval(origin, now);
                 let distant = (high - low) / 2.0 > self.options.max_distance.as_secs_f64();
                 // `Selected` stands for "candidate" until the end of this function.
-                if distant { SourceState::Distant } else { SourceState::Selected }
+                if distant {
+                    SourceState::Distant
+                } else if source.filter.jitter() > MAX_JITTER {
+                    SourceState::Jittery
+                } else {
+                    SourceState::Selected
+                }
             };
         }
         let candidates = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();

@@ -39,7 +39,9 @@ pub fn find(root: &Path, wanted: &str) -> Option<PathBuf> {
     if wanted.starts_with('/') {
         return Some(PathBuf::from(wanted));
     }
-    list(root).into_iter().find(|entry| entry.name == wanted).map(|entry| entry.path)
+    // The configuration's words hold no blanks: `KVM_virtual_PTP` means "KVM virtual PTP".
+    let means = |name: &str| name == wanted || name.replace(' ', "_") == wanted;
+    list(root).into_iter().find(|entry| means(&entry.name)).map(|entry| entry.path)
 }
 
 /// The clock name behind a device path, through symbolic links such as `/dev/ptp_kvm`.
