@@ -61,6 +61,10 @@ pub struct Filter {
     /// The source's time is within base + [low, high], supposing the frequency keeps to its uncertainty.
     low: f64,
     high: f64,
+    /// Since when, and with what half width, the interval has been followed, and what was known of the frequency then.
+    began: Instant,
+    first_half: f64,
+    prior_sigma: f64,
     wander: f64,
     floor: f64,
     noise: f64,
@@ -89,6 +93,9 @@ impl Filter {
             p11: sigma * sigma,
             low: f64::NEG_INFINITY,
             high: f64::INFINITY,
+            began: Instant::ZERO,
+            first_half: f64::INFINITY,
+            prior_sigma: sigma,
             wander: INITIAL_WANDER,
             floor: floor.ratio().abs(),
             noise: INITIAL_NOISE * INITIAL_NOISE,
@@ -139,6 +146,8 @@ impl Filter {
     /// The frequency may now differ by `sigma` (a change of clocksource).
     pub fn doubt_frequency(&mut self, sigma: Ppm) {
         self.p11 = (self.p11 + sigma.ratio() * sigma.ratio()).min(UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
+        self.prior_sigma = self.prior_sigma.max(self.p11.sqrt());
+        self.began = self.at;
     }
 
     /// Takes in a sample.
@@ -201,6 +210,9 @@ impl Filter {
         self.p01 = 0.0;
         self.low = -half;
         self.high = half;
+        self.began = sample.at;
+        self.first_half = half;
+        self.prior_sigma = self.p11.sqrt();
         self.history.clear();
         self.jitter2 = variance;
         self.note(sample.at, 0.0);
@@ -244,8 +256,15 @@ impl Filter {
     }
 
     /// The frequency's possible error `dt` seconds ahead, as a ratio.
+    ///
+    /// The noise model may be too hopeful, the intervals are not: two of them, some time apart, allow every
+    /// frequency that leads from one into the other. Before that says anything, what was known before holds.
     fn growth_at(&self, dt: f64) -> f64 {
-        FREQUENCY_SIGMAS * (self.p11 + self.wander * self.wander * dt.max(0.0)).sqrt() + self.floor
+        let sigma = (self.p11 + self.wander * self.wander * dt.max(0.0)).sqrt();
+        let span = self.at.since(self.began).seconds();
+        let allowed = (self.first_half + (self.high - self.low) / 2.0) / span.max(1e-3);
+        let known = FREQUENCY_SIGMAS * self.prior_sigma.max(sigma);
+        allowed.max(FREQUENCY_SIGMAS * sigma).min(known) + self.floor
     }
 
     /// The variance of a measurement from its delay: with an excess `x` over the path's floor the
