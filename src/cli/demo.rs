@@ -29,7 +29,7 @@ impl Screen {
         say(&sources::render(report, sources::Style::default()));
         if let Some(moment) = verdict.last {
             say(&format!("true error     {}", amount(moment.error)));
-            say(&format!("error bound    {}", moment.bound.map_or_else(|| "unknown".to_owned(), amount)));
+            say(&format!("error bound    {}", moment.bound.map_or_else(|| "unknown".to_owned(), size)));
         }
         match verdict.reached {
             Some(at) => say(&format!("truth reached  {at:.1} s after the start (within 100 us, and it stayed there)")),
@@ -104,7 +104,7 @@ fn rejected(report: &Report) -> impl Iterator<Item = &crate::wire::control::Sour
 }
 
 fn line(moment: &Moment) -> String {
-    let bound = moment.bound.map_or_else(|| "unknown".to_owned(), amount);
+    let bound = moment.bound.map_or_else(|| "unknown".to_owned(), size);
     format!("{:>5.1}s  {:>13}  {:>12}  {:<15} {}", moment.elapsed, amount(moment.error), bound, moment.status.as_str(), plot(moment))
 }
 
@@ -129,6 +129,11 @@ fn plot(moment: &Moment) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
+}
+
+/// An amount that has no sign.
+fn size(seconds: f64) -> String {
+    amount(seconds).trim_start_matches('+').to_owned()
 }
 
 /// Seconds in a unit that people read.
