@@ -48,6 +48,8 @@ fn a_ptp_clock_brings_the_clock_to_nanoseconds() {
         world.run_until(6000.0);
         assert_right(world, 2e-7);
         assert!(world.statistics().rms() < 2e-8, "rms {:e}", world.statistics().rms());
+        let wakeups = report(world).counters.wakeups;
+        assert!(wakeups < 2 * 6000, "{wakeups} wake-ups in 6000 s");
     });
 }
 
