@@ -70,6 +70,7 @@ pub struct Filter {
     noise: f64,
     correlation: f64,
     last_normalised: f64,
+    last_outlier: f64,
     delays: ArrayVec<f64, DELAYS>,
     next_delay: usize,
     history: ArrayVec<(Instant, bool), HISTORY>,
@@ -101,6 +102,7 @@ impl Filter {
             noise: INITIAL_NOISE * INITIAL_NOISE,
             correlation: 0.0,
             last_normalised: 0.0,
+            last_outlier: 0.0,
             delays: ArrayVec::new(),
             next_delay: 0,
             history: ArrayVec::new(),
@@ -184,8 +186,16 @@ impl Filter {
         self.low = self.low.max(measured - half);
         self.high = self.high.min(measured + half);
         let expected = self.p00 + variance;
-        let sigmas = innovation.abs() / expected.sqrt();
+        let mut sigmas = innovation.abs() / expected.sqrt();
         self.learn(innovation, expected, delay);
+        if sigmas > 3.0 && self.last_outlier * innovation > 0.0 {
+            // Twice in a row to the same side is no outlier: the estimate is surer of itself than it should be.
+            let wrong = (innovation / elapsed.max(1e-3)).abs().min(UNKNOWN_FREQUENCY);
+            self.p00 += innovation * innovation;
+            self.p11 = (self.p11 + wrong * wrong).min(UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
+            sigmas = innovation.abs() / (self.p00 + variance).sqrt();
+        }
+        self.last_outlier = if sigmas > 3.0 { innovation } else { 0.0 };
         // A sample far outside its expected noise says little about where it lies: weigh it down.
         let weight = if sigmas > 3.0 { (sigmas / 3.0) * (sigmas / 3.0) } else { 1.0 };
         let expected = self.p00 + variance * weight;
@@ -278,8 +288,8 @@ impl Filter {
         let floor = self.delays.iter().copied().fold(f64::INFINITY, f64::min);
         let mean = self.delays.iter().sum::<f64>() / n - floor;
         let excess = (delay - floor).max(0.0);
-        // The floor itself is known to about mean/n; with few samples suppose a tenth of the delay.
-        let doubt = (0.62 * mean / n.sqrt()).max(0.1 * floor / (n * n));
+        // The floor itself is known to about mean/n; few samples may all have been held up alike.
+        let doubt = (0.62 * mean / n.sqrt()).max(floor / (2.0 * n));
         let width = excess + doubt;
         width * width / 12.0 + own + self.noise
     }
