@@ -212,11 +212,8 @@ impl Agent {
     }
 
     /// Every source with its name and state.
-    pub fn states(&self, now: Instant) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
-        self.sources.iter().map(move |s| {
-            let state = self.core.source(s.id, now).map_or(SourceState::Waiting, |view| view.state);
-            (s.id, s.name.as_str(), state)
-        })
+    pub fn states(&self) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
+        self.sources.iter().map(move |s| (s.id, s.name.as_str(), self.core.state(s.id)))
     }
 
     fn new_id(&mut self) -> SourceId {
@@ -388,7 +385,7 @@ impl Agent {
     }
 
     fn on_signal(&mut self, now: Instant, signal: Signal) {
-        self.core.look_at_calendar(now);
+        self.core.pass_leap(now);
         match signal {
             Signal::Generation { from, to } if from.vm_generation == to.vm_generation => self.totals.migrations += 1,
             Signal::Generation { .. } => self.totals.restores += 1,

@@ -348,7 +348,7 @@ impl Agent {
                 stratum: r.stratum,
                 offset: before.remaining - r.last_offset,
                 leap: r.leap,
-                combined: self.states(now).filter(|(_, _, state)| matches!(state, SourceState::Selected | SourceState::Combined)).count(),
+                combined: self.states().filter(|(_, _, state)| matches!(state, SourceState::Selected | SourceState::Combined)).count(),
                 offset_sigma: self.core.sigma(),
                 root_delay: r.root_delay,
                 root_dispersion: r.root_dispersion,

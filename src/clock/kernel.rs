@@ -30,15 +30,7 @@ impl Kernel {
         let state = timex::read().map_err(|e| refused("read the clock's state", &e))?;
         let found = if state.rate.ppm().abs() <= 500.0 { state.rate } else { Ppm::ZERO };
         let plain = plain.unwrap_or(found);
-        let settings = timex::Settings {
-            rate: plain,
-            synchronised: false,
-            leap: crate::units::Leap::Normal,
-            max_error: std::time::Duration::from_secs(16),
-            est_error: std::time::Duration::from_secs(16),
-            tai_offset: None,
-        };
-        let rate = timex::set(&settings).map_err(|e| refused("set the clock's frequency", &e))?;
+        let rate = Self::announce(&Announcement::NOTHING_KNOWN, plain)?;
         let pair = narrowest(FIRST_READINGS);
         let course = Course { at: pair.at(), time: pair.time, rate, until: None, error: pair.half_width().abs() };
         Ok(Self { history: History::new(course), plain })

@@ -249,6 +249,17 @@ pub struct Announcement {
     pub tai_offset: Option<i16>,
 }
 
+impl Announcement {
+    /// Nothing is known of the time yet: the kernel's own values for that.
+    pub const NOTHING_KNOWN: Self = Self {
+        synchronised: false,
+        max_error: Duration::from_secs(16),
+        est_error: Duration::from_secs(16),
+        leap: Leap::Unsynchronised,
+        tai_offset: None,
+    };
+}
+
 /// One order to the clock.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Adjustment {

@@ -117,15 +117,12 @@ impl Filter {
         self.p00.is_finite()
     }
 
-    /// Forgets the phase; keeps the frequency as known as `keep_frequency` says.
-    pub fn reset(&mut self, keep_frequency: bool) {
+    /// Forgets the phase; keeps the frequency.
+    pub fn reset(&mut self) {
         self.p00 = f64::INFINITY;
         self.p01 = 0.0;
         self.low = f64::NEG_INFINITY;
         self.high = f64::INFINITY;
-        if !keep_frequency {
-            self.p11 = UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY;
-        }
         self.delays.clear();
         self.next_delay = 0;
         self.history.clear();
@@ -134,15 +131,9 @@ impl Filter {
         self.seen = 0;
     }
 
-    /// The timebase stood still for `by` while the source went on, give or take `margin`.
-    pub fn shift(&mut self, by: Offset, margin: Duration) {
-        let margin = margin.as_secs_f64();
+    /// The source's labels move by `by` (a leap second).
+    pub fn shift(&mut self, by: Offset) {
         self.base = self.base + by;
-        self.low -= margin;
-        self.high += margin;
-        if self.is_set() {
-            self.p00 += margin * margin;
-        }
     }
 
     /// The frequency may now differ by `sigma` (a change of clocksource).

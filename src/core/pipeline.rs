@@ -18,7 +18,7 @@ use leap::LeapSecond;
 use selection::claim;
 
 use crate::config::{ForeignStep, Makestep, SelectOptions};
-use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, duration};
+use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, duration};
 
 /// How long to wait for other sources once the first has answered.
 const GRACE: Duration = Duration::from_secs(2);
@@ -123,8 +123,6 @@ pub struct Reference {
     pub source: SourceId,
     /// Our stratum.
     pub stratum: Stratum,
-    /// What the selected source follows (for a refclock, its own name).
-    pub upstream: ReferenceId,
     /// Leap warning of the majority.
     pub leap: Leap,
     /// Root delay up to the primary clock.
@@ -325,9 +323,6 @@ impl Core {
             }
             Signal::Suspended { slept } => {
                 self.line = self.line.shifted(slept.into());
-                for source in &mut self.sources {
-                    source.filter.shift(slept.into(), SUSPEND_MARGIN);
-                }
                 self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
                 self.disrupt(now, true);
                 let plain = self.plain();
@@ -356,7 +351,7 @@ impl Core {
     /// Phase is not known any more: wait for the first agreement.
     fn disrupt(&mut self, now: Instant, same_machine: bool) {
         for source in &mut self.sources {
-            source.filter.reset(true);
+            source.filter.reset();
             if !same_machine {
                 source.filter.doubt_frequency(NEW_RATE_SIGMA);
             }
@@ -461,7 +456,6 @@ impl Core {
         self.reference = Some(Reference {
             source: best,
             stratum: sample.stratum.below(),
-            upstream: sample.reference_id,
             leap,
             root_delay: sample.root_delay + sample.delay,
             root_dispersion: sample.root_dispersion + sample.dispersion + duration(self.sigma),
@@ -557,6 +551,12 @@ impl Core {
             .iter()
             .find(|s| s.id == id)
             .map_or((0.0, false), |source| (source.surprise, source.filter.sigma(now + ahead) > 2.0 * source.filter.jitter()))
+    }
+
+    /// A source's state; `Waiting` for one that is not known.
+    #[must_use]
+    pub fn state(&self, id: SourceId) -> SourceState {
+        self.sources.iter().find(|s| s.id == id).map_or(SourceState::Waiting, |s| s.state)
     }
 
     /// What is known of one source.

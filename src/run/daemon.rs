@@ -19,7 +19,7 @@ use crate::config::{Config, Diagnostic, LeapSecondMode};
 use crate::core::{Adjustment, Announcement, ClockError, Correction};
 use crate::platform::{self, Detection};
 use crate::sys::{time, timex};
-use crate::units::{Leap, Ppm};
+use crate::units::Ppm;
 use crate::wire::control::{Platform, Report};
 
 /// What the command line asked for.
@@ -205,13 +205,7 @@ fn raise_to_floor(clock: &mut dyn Clock, drift: Option<&DriftFile>) -> bool {
     }
     tracing::warn!("the clock is before the build of this program or the last time saved: moving it forward");
     let offset = floor.since(pair.time);
-    let announcement = Announcement {
-        synchronised: false,
-        max_error: std::time::Duration::from_secs(16),
-        est_error: std::time::Duration::from_secs(16),
-        leap: Leap::Unsynchronised,
-        tai_offset: None,
-    };
+    let announcement = Announcement::NOTHING_KNOWN;
     let correction = Correction::Step { offset, frequency: clock.course().rate };
     if let Err(error) = clock.apply(&Adjustment { correction, announcement }) {
         tracing::error!("{error}");

@@ -2,7 +2,6 @@
 //!
 //! One thread, one epoll. Every request has a socket of its own, registered once.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -121,7 +120,6 @@ pub struct Executor {
     watchdog: Watchdog,
     clocksource: (Instant, String),
     buffer: Box<[u8; MAX_DATAGRAM]>,
-    local: VecDeque<SourceId>,
 }
 
 impl Executor {
@@ -147,7 +145,6 @@ impl Executor {
             watchdog: Watchdog::new(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
             buffer: Box::new([0; MAX_DATAGRAM]),
-            local: VecDeque::new(),
         }
     }
 
@@ -251,7 +248,7 @@ impl Executor {
             let output = self.shared.agent().poll();
             match output {
                 None => break,
-                Some(Output::Read(source)) => self.local.push_back(source),
+                Some(Output::Read(source)) => self.read(source),
                 Some(Output::Send { token, to, bytes }) => self.send(token, to, &bytes),
                 Some(Output::Close(token)) => self.land(token),
                 Some(Output::Apply(adjustment)) => {
@@ -271,9 +268,6 @@ impl Executor {
                         logs.write(&note);
                     }
                 }
-            }
-            if let Some(source) = self.local.pop_front() {
-                self.read(source);
             }
         }
     }

@@ -69,7 +69,7 @@ impl Narrator {
                 tracing::info!("following {name} (stratum {})", published.snapshot.stratum.get());
             }
         }
-        for (id, name, state) in agent.states(now) {
+        for (id, name, state) in agent.states() {
             if self.states.insert(id, state) != Some(state) && is_news(state) && !self.unread.contains(&id) {
                 tracing::warn!("{name} is not followed: {}", state.reason());
             }

@@ -8,6 +8,19 @@
 use super::time;
 use crate::units::Instant;
 
+/// A page that the counter explains, read together with the counter, on the timebase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Observation<P> {
+    /// The timebase just before the counter was read.
+    pub before: Instant,
+    /// The counter.
+    pub counter: u64,
+    /// The timebase just after.
+    pub after: Instant,
+    /// The page that was in force.
+    pub page: P,
+}
+
 /// The counter's value, ordered after all earlier loads and before all later ones.
 #[cfg(target_arch = "x86_64")]
 #[must_use]

@@ -7,7 +7,7 @@
 
 use super::peek::Peek;
 use super::{counter, time};
-use crate::units::{Instant, count};
+use crate::units::count;
 use crate::wire::control::Pvclock;
 
 /// Bytes of the page that mean something.
@@ -118,17 +118,7 @@ fn field<const N: usize>(bytes: &[u8; SIZE], at: usize) -> [u8; N] {
 }
 
 /// The page together with the counter, on the timebase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Observation {
-    /// The timebase just before the counter was read.
-    pub before: Instant,
-    /// The counter.
-    pub counter: u64,
-    /// The timebase just after.
-    pub after: Instant,
-    /// The page that was in force.
-    pub page: Page,
-}
+pub type Observation = counter::Observation<Page>;
 
 /// Reads this machine's page.
 #[derive(Debug)]

@@ -22,23 +22,12 @@ pub use page::{ClockStatus, CounterId, Line, Moment, Page, PageError, SIZE};
 use super::counter;
 use super::peek::Peek;
 use crate::core::{ReadError, Reading};
-use crate::units::Instant;
 
 /// How often a page in the middle of an update is read again.
 const ATTEMPTS: usize = 32;
 
 /// The page together with the counter, on the timebase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Observation {
-    /// The timebase just before the counter was read.
-    pub before: Instant,
-    /// The counter.
-    pub counter: u64,
-    /// The timebase just after.
-    pub after: Instant,
-    /// The page that was in force.
-    pub page: Page,
-}
+pub type Observation = counter::Observation<Page>;
 
 /// The opened and mapped device.
 #[derive(Debug)]

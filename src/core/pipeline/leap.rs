@@ -31,8 +31,8 @@ impl Core {
         self.leap.due.map_or(Leap::Normal, |due| due.1)
     }
 
-    /// Relabels everything when the leap second has come.
-    pub(super) fn pass_leap(&mut self, now: Instant) {
+    /// Relabels everything when the leap second has come: to be called before anything else is judged.
+    pub fn pass_leap(&mut self, now: Instant) {
         let Some((end, leap)) = self.leap.due else { return };
         // An inserted second begins at the day's end; a deleted one a second before.
         let (begin, by) = match leap {
@@ -45,18 +45,13 @@ impl Core {
         let by = Offset::from_nanos(by * 1_000_000_000);
         self.line = self.line.shifted(by);
         for source in &mut self.sources {
-            source.filter.shift(by, Duration::ZERO);
+            source.filter.shift(by);
         }
         if let Some(reference) = &mut self.reference {
             reference.leap = Leap::Normal;
         }
         self.tai_offset = self.tai_offset.map(|tai| if by < Offset::ZERO { tai + 1 } else { tai - 1 });
         self.leap = LeapSecond { due: None, passed: Some(now), unapplied: !self.options.clock_leaps };
-    }
-
-    /// Passes a leap second that is due, before anything else is judged.
-    pub fn look_at_calendar(&mut self, now: Instant) {
-        self.pass_leap(now);
     }
 
     /// True while answers may carry either label.

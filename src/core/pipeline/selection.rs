@@ -70,14 +70,14 @@ impl Core {
         Some((agreed.possible_low, agreed.possible_high))
     }
 
-    pub(super) fn mark_candidates(&mut self, state: SourceState) {
+    fn mark_candidates(&mut self, state: SourceState) {
         for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
             source.state = state;
         }
     }
 
     /// Among the truechimers (all `Selected` so far) finds the best and who is combined with it.
-    pub(super) fn rank(&mut self, now: Instant) {
+    fn rank(&mut self, now: Instant) {
         let origin = self.line.at(now);
         let prefer = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.prefer);
         if prefer {
@@ -107,7 +107,7 @@ impl Core {
     }
 
     /// The timescale followed: that of preferred sources, else of the larger group.
-    pub(super) fn timescale_to_follow(&self) -> Timescale {
+    fn timescale_to_follow(&self) -> Timescale {
         let weight = |smeared: bool| {
             self.sources
                 .iter()
@@ -169,7 +169,7 @@ impl Core {
         }
     }
 
-    pub(super) fn survivors(&self) -> impl Iterator<Item = &Tracked> {
+    fn survivors(&self) -> impl Iterator<Item = &Tracked> {
         self.sources.iter().filter(|s| {
             matches!(s.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
         })
