@@ -1,5 +1,9 @@
 //! Which sources tell the truth: the intersection algorithm (Marzullo; RFC 5905 section 11.2.1).
 //!
+//! That claims overlap somewhere is not enough: at the edges of wide claims a liar can draw all truthful ones to
+//! itself. If nobody's middle is in the place where the most agree, then, as in RFC 5905, the place is taken that
+//! the most agree on and that holds the middles of as many.
+//!
 //! Pure: intervals in, survivors and the interval they share out.
 
 /// One candidate's claim: the truth lies in `low..=high`, most likely at `middle`.
@@ -71,9 +75,36 @@ pub fn intersect(claims: &[Claim], scratch: &mut Vec<(f64, i8)>) -> Option<Agree
             depth -= 1;
         }
     }
-    let (_, low, high) = best.filter(|&(depth, ..)| depth >= majority)?;
+    let (deepest, mut low, mut high) = best.filter(|&(depth, ..)| depth >= majority)?;
     let (possible_low, possible_high) = possible?;
+    let middles_in = |from, to| claims.iter().filter(|c| (from..=to).contains(&c.middle)).count();
+    if middles_in(low, high) == 0 {
+        let places = (majority..=deepest).rev().filter_map(|agreeing| overlap(scratch, agreeing).map(|place| (agreeing, place)));
+        if let Some((_, place)) = places.into_iter().find(|&(agreeing, (from, to))| middles_in(from, to) >= agreeing) {
+            (low, high) = place;
+        }
+    }
     Some(Agreement { low, high, possible_low, possible_high })
+}
+
+/// From the first to the last point that at least so many claims share; `edges` are sorted.
+fn overlap(edges: &[(f64, i8)], agreeing: usize) -> Option<(f64, f64)> {
+    let mut depth = 0_usize;
+    let mut found: Option<(f64, f64)> = None;
+    for &(point, edge) in edges {
+        if edge > 0 {
+            depth += 1;
+            if depth == agreeing && found.is_none() {
+                found = Some((point, point));
+            }
+        } else {
+            if depth == agreeing {
+                found = found.map(|(low, _)| (low, point));
+            }
+            depth -= 1;
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -109,6 +140,18 @@ mod tests {
         let Agreement { low, high, .. } = intersect(&claims, &mut Vec::new()).unwrap();
         assert!((low - -0.08).abs() < 1e-12 && (high - 0.1).abs() < 1e-12);
         assert!(!claims[2].meets(low, high));
+    }
+
+    #[test]
+    fn a_liar_at_the_edge_draws_nobody_to_itself() {
+        // All four share a sliver at 24, where nobody is.
+        let claims = [claim(0.0, 25.0), claim(1.0, 24.5), claim(-0.5, 25.0), claim(48.0, 24.0)];
+        let Agreement { low, high, .. } = intersect(&claims, &mut Vec::new()).unwrap();
+        assert!(low < -20.0 && (high - 24.5).abs() < 1.1, "{low} {high}");
+        // A narrow claim within wide ones is where the most agree, wherever their middles are.
+        let narrow = [claim(0.0, 0.1), claim(3.0, 10.0), claim(-4.0, 10.0)];
+        let Agreement { low, high, .. } = intersect(&narrow, &mut Vec::new()).unwrap();
+        assert!((low - -0.1).abs() < 1e-12 && (high - 0.1).abs() < 1e-12);
     }
 
     proptest! {

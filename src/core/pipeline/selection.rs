@@ -66,7 +66,7 @@ impl Core {
             self.mark_candidates(SourceState::Untrusted);
             return None;
         }
-        self.rank(now);
+        self.rank(now, (agreed.low, agreed.high));
         Some((agreed.possible_low, agreed.possible_high))
     }
 
@@ -77,8 +77,20 @@ impl Core {
     }
 
     /// Among the truechimers (all `Selected` so far) finds the best and who is combined with it.
-    fn rank(&mut self, now: Instant) {
+    fn rank(&mut self, now: Instant, place: (f64, f64)) {
         let origin = self.line.at(now);
+        // Whose claim only just reaches the place of agreement votes, but is not averaged with those who are in it.
+        let inside = |s: &Tracked| {
+            let claim = claim(s, origin, now);
+            (place.0..=place.1).contains(&claim.middle)
+        };
+        if self.sources.iter().any(|s| s.state == SourceState::Selected && inside(s)) {
+            for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
+                if !inside(source) {
+                    source.state = SourceState::Outclassed;
+                }
+            }
+        }
         let prefer = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.prefer);
         if prefer {
             for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected && !s.options.prefer) {
