@@ -10,8 +10,13 @@ use crate::units::{Offset, Ppm, duration};
 
 /// Errors above this many sigmas are certain: they are removed quickly.
 const CERTAIN_SIGMAS: f64 = 10.0;
-/// Within this many sigmas a correction may as well be noise: it is spread over three intervals.
-const NOISE_SIGMAS: f64 = 4.0;
+/// Over how much of sigma of phase / sigma of frequency: the error that is left in the phase costs as much as the
+/// slew costs in frequency where this is 1; less is in favour of phase.
+const SPREAD: f64 = 0.34;
+/// A correction takes at least so many intervals: slewing faster would cost more in frequency than it gains in phase.
+const SHORTEST_SPREAD: f64 = 1.25;
+/// Noise is not spread over more than this, seconds.
+const LONGEST_SPREAD: f64 = 16_384.0;
 /// A fast slew runs at remaining/this a second: never far beyond the target if we die in it.
 const FAST_TIME: f64 = 0.5;
 /// After a disruption or a foreign step, an offset that takes longer than this to slew is stepped, seconds.
@@ -26,6 +31,15 @@ pub(super) enum Occasion {
     SlewEnd,
     /// Somebody else moved the clock, or a disruption was survived: the error is certain.
     Restore,
+}
+
+/// One sigma of the line.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Doubt {
+    /// Seconds.
+    pub(super) phase: f64,
+    /// Ratio.
+    pub(super) frequency: f64,
 }
 
 /// The state of the discipline.
@@ -52,8 +66,8 @@ impl Discipline {
     }
 
     /// The order for a clock that is `remaining` seconds behind the line (negative: ahead),
-    /// where `sigma` is the line's own uncertainty and `interval` the seconds between updates.
-    pub(super) fn correct(&mut self, occasion: Occasion, remaining: f64, sigma: f64, interval: f64, frequency: Ppm) -> Correction {
+    /// where `doubt` is the line's own uncertainty and `interval` the seconds between updates.
+    pub(super) fn correct(&mut self, occasion: Occasion, remaining: f64, doubt: Doubt, interval: f64, frequency: Ppm) -> Correction {
         let size = remaining.abs();
         let max_slew = self.max_slew.ratio().abs();
         let restorable = size > max_slew * QUICK_SLEW;
@@ -77,15 +91,13 @@ impl Discipline {
         if offset == Offset::ZERO || max_slew <= 0.0 {
             return Correction::Slew { offset: Offset::ZERO, over: Duration::ZERO, frequency };
         }
-        let sigmas = size / sigma.max(1e-9);
+        let sigmas = size / doubt.phase.max(1e-9);
         let certain = occasion == Occasion::Restore || (sigmas > CERTAIN_SIGMAS && size > 1e-6);
         let over = if certain {
             // Exponential approach, never slower than spreading it would be.
             FAST_TIME.min(interval)
-        } else if sigmas > NOISE_SIGMAS {
-            interval
         } else {
-            3.0 * interval
+            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(SHORTEST_SPREAD * interval)
         };
         Correction::Slew { offset, over: duration(over.max(size / max_slew)), frequency }
     }
@@ -95,6 +107,9 @@ impl Discipline {
 mod tests {
     use super::*;
 
+    const LITTLE: Doubt = Doubt { phase: 1e-6, frequency: 1e-8 };
+    const MUCH: Doubt = Doubt { phase: 1e-3, frequency: 1e-6 };
+
     fn new(makestep: Option<Makestep>) -> Discipline {
         Discipline::new(makestep, Ppm::new(83_333.0))
     }
@@ -102,34 +117,35 @@ mod tests {
     #[test]
     fn steps_only_where_makestep_allows() {
         let mut none = new(None);
-        assert!(matches!(none.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
+        assert!(matches!(none.correct(Occasion::Update, 10.0, MUCH, 16.0, Ppm::ZERO), Correction::Slew { .. }));
         let mut first = new(Some(Makestep { threshold: Duration::from_secs(1), limit: Some(1) }));
-        assert!(matches!(first.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Step { .. }));
-        assert!(matches!(first.correct(Occasion::Update, 10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
+        assert!(matches!(first.correct(Occasion::Update, 10.0, MUCH, 16.0, Ppm::ZERO), Correction::Step { .. }));
+        assert!(matches!(first.correct(Occasion::Update, 10.0, MUCH, 16.0, Ppm::ZERO), Correction::Slew { .. }));
         let mut always = new(Some(Makestep { threshold: Duration::from_secs(1), limit: None }));
         for _ in 0..5 {
-            assert!(matches!(always.correct(Occasion::Update, -10.0, 1e-3, 16.0, Ppm::ZERO), Correction::Step { .. }));
+            assert!(matches!(always.correct(Occasion::Update, -10.0, MUCH, 16.0, Ppm::ZERO), Correction::Step { .. }));
         }
-        assert!(matches!(always.correct(Occasion::Update, 0.5, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
+        assert!(matches!(always.correct(Occasion::Update, 0.5, MUCH, 16.0, Ppm::ZERO), Correction::Slew { .. }));
     }
 
     #[test]
     fn restores_at_once_whatever_makestep_says() {
         let mut none = new(None);
-        assert!(matches!(none.correct(Occasion::Restore, 3600.0, 1e-6, 16.0, Ppm::ZERO), Correction::Step { .. }));
+        assert!(matches!(none.correct(Occasion::Restore, 3600.0, LITTLE, 16.0, Ppm::ZERO), Correction::Step { .. }));
         none.allow_one_step();
-        assert!(matches!(none.correct(Occasion::Update, 60.0, 1e-3, 16.0, Ppm::ZERO), Correction::Step { .. }));
-        assert!(matches!(none.correct(Occasion::Update, 60.0, 1e-3, 16.0, Ppm::ZERO), Correction::Slew { .. }));
+        assert!(matches!(none.correct(Occasion::Update, 60.0, MUCH, 16.0, Ppm::ZERO), Correction::Step { .. }));
+        assert!(matches!(none.correct(Occasion::Update, 60.0, MUCH, 16.0, Ppm::ZERO), Correction::Slew { .. }));
     }
 
     #[test]
     fn slews_within_the_rate_and_spreads_noise() {
         let mut d = new(None);
-        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1.0, 1e-6, 16.0, Ppm::ZERO) else { panic!() };
+        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1.0, LITTLE, 16.0, Ppm::ZERO) else { panic!() };
         assert!((over.as_secs_f64() - 12.0).abs() < 0.01);
-        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1e-6, 1e-6, 16.0, Ppm::ZERO) else { panic!() };
-        assert_eq!(over, Duration::from_secs(48));
-        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1e-3, 1e-6, 16.0, Ppm::ZERO) else { panic!() };
+        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1e-6, LITTLE, 16.0, Ppm::ZERO) else { panic!() };
+        // A correction of one sigma, spread over SPREAD times the square root of two sigmas of phase over one of frequency.
+        assert!((over.as_secs_f64() - 48.08).abs() < 0.01);
+        let Correction::Slew { over, .. } = d.correct(Occasion::Update, 1e-3, LITTLE, 16.0, Ppm::ZERO) else { panic!() };
         assert_eq!(over, Duration::from_millis(500));
     }
 }

@@ -9,7 +9,7 @@ mod selection;
 
 use std::time::Duration;
 
-use super::discipline::{Discipline, Occasion};
+use super::discipline::{Discipline, Doubt, Occasion};
 use super::event::{Adjustment, Applied, Correction, Course, Decision, Event, Sample, Signal, SourceId, SourceState, Status};
 use super::filter::{Filter, Update};
 use super::line::Line;
@@ -442,7 +442,7 @@ impl Core {
 
     fn correct(&mut self, occasion: Occasion, remaining: f64) -> Correction {
         let interval = self.reference.map_or(16.0, |r| r.interval);
-        self.discipline.correct(occasion, remaining, self.sigma, interval, self.line.frequency())
+        self.discipline.correct(occasion, remaining, Doubt { phase: self.sigma, frequency: self.skew }, interval, self.line.frequency())
     }
 
     fn refresh_reference(&mut self, now: Instant, best: SourceId, remaining: f64, residual: Ppm, interval: f64) {
