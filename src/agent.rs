@@ -476,14 +476,14 @@ impl Agent {
         }
         self.note_answer(now, id, &outcome, bytes);
         if matches!(outcome, Outcome::Sample(_)) {
-            self.adapt_poll(now, id);
+            self.adapt_poll(id);
         }
     }
 
-    fn adapt_poll(&mut self, now: Instant, id: SourceId) {
+    fn adapt_poll(&mut self, id: SourceId) {
         let Some(Source { kind: Kind::Ntp(association), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
-        let (sigmas, lost) = self.core.outlook(id, now, association.poll().interval());
-        association.adapt(sigmas, lost);
+        let (sigmas, gain) = self.core.outlook(id);
+        association.adapt(sigmas, gain);
     }
 
     fn obey(&mut self, decision: &Decision) {

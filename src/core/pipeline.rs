@@ -543,14 +543,11 @@ impl Core {
         self.sigma
     }
 
-    /// For the poll interval: how many sigmas the last sample was off, and whether `ahead` from now the
-    /// doubt about the source's phase would exceed the noise of its samples.
+    /// For the poll interval: how many sigmas the source's last sample was off, and its gain
+    /// (how much of what is known a sample brings).
     #[must_use]
-    pub fn outlook(&self, id: SourceId, now: Instant, ahead: Duration) -> (f64, bool) {
-        self.sources
-            .iter()
-            .find(|s| s.id == id)
-            .map_or((0.0, false), |source| (source.surprise, source.filter.sigma(now + ahead) > 2.0 * source.filter.jitter()))
+    pub fn outlook(&self, id: SourceId) -> (f64, f64) {
+        self.sources.iter().find(|s| s.id == id).map_or((0.0, 0.0), |source| (source.surprise, source.filter.gain()))
     }
 
     /// A source's state; `Waiting` for one that is not known.

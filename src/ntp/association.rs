@@ -9,15 +9,12 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
+use super::pace::Pace;
 use super::reference_id_of;
 use crate::core::{Sample, SourceId};
 use crate::units::{Instant, Leap, NtpTimestamp, Offset, Poll, Reach, ReferenceId, Stratum, Timescale, Timestamp};
 use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
 
-/// Requests in a burst.
-const BURST: u8 = 4;
-/// Between the requests of a burst.
-const BURST_SPACING: Duration = Duration::from_secs(2);
 /// Root distances above this are nonsense (RFC 5905 MAXDISP).
 const MAX_ROOT: Duration = Duration::from_secs(16);
 /// An answer later than this is not waited for.
@@ -28,8 +25,6 @@ const SLOWEST_LOG2: i8 = 17;
 const PATIENCE: u32 = 8;
 /// A request that could not even leave is repeated after this: the network may come up any moment.
 const RETRY: Duration = Duration::from_secs(4);
-/// Good samples in a row that allow a longer poll interval.
-const CALM: i8 = 6;
 
 /// Names one request on its way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -174,13 +169,11 @@ pub struct Association {
     id: SourceId,
     address: SocketAddr,
     options: AssociationOptions,
-    /// What a RATE kiss raised `min_poll` to.
-    min_poll: Poll,
-    poll: Poll,
+    pace: Pace,
     reach: Reach,
-    calm: i8,
+    /// When the last request was due.
+    asked: Instant,
     next: Option<Instant>,
-    burst_left: u8,
     pending: Option<Pending>,
     sent: u64,
     received: u64,
@@ -196,12 +189,10 @@ impl Association {
             id,
             address,
             options,
-            min_poll: options.min_poll,
-            poll: options.min_poll,
+            pace: Pace::new(options.min_poll, options.max_poll, options.iburst),
             reach: Reach::default(),
-            calm: 0,
+            asked: first,
             next: Some(first),
-            burst_left: if options.iburst { BURST - 1 } else { 0 },
             pending: None,
             sent: 0,
             received: 0,
@@ -232,19 +223,12 @@ impl Association {
         let replaced = self.pending.take().map(|p| p.token);
         self.reach.poll();
         self.unanswered = self.unanswered.saturating_add(1);
-        if self.unanswered > PATIENCE && self.burst_left == 0 {
+        if self.unanswered > PATIENCE && !self.pace.is_in_burst() {
             // Nobody there: ask less often, back to `min_poll` with the first answer.
-            self.poll = self.poll.longer(self.options.max_poll);
+            self.pace.slow_down();
         }
-        let spacing = if self.burst_left > 0 {
-            self.burst_left -= 1;
-            BURST_SPACING
-        } else {
-            if self.options.burst && self.reach.is_reachable() && self.poll.interval() > BURST_SPACING * 4 {
-                self.burst_left = BURST - 1;
-            }
-            self.poll.interval()
-        };
+        let spacing = self.pace.on_request(self.options.burst && self.reach.is_reachable());
+        self.asked = now;
         self.next = Some(now + spacing);
         // Zero means "no timestamp", so it is the one nonce we cannot use.
         let nonce = NtpTimestamp(rng.next_u64().max(1));
@@ -363,13 +347,8 @@ impl Association {
 
     /// The first answer after a long silence: begin anew.
     fn come_back(&mut self, received: Option<Instant>) {
-        self.poll = self.min_poll;
-        let spacing = if self.options.iburst {
-            self.burst_left = BURST - 1;
-            BURST_SPACING
-        } else {
-            self.poll.interval()
-        };
+        self.pace.begin(self.options.iburst);
+        let spacing = self.pace.on_request(false);
         if let (Some(received), Some(next)) = (received, self.next) {
             self.next = Some(next.min(received + spacing));
         }
@@ -380,45 +359,25 @@ impl Association {
             b"DENY" | b"RSTR" => {
                 self.count(Rejection::Kiss);
                 self.next = None;
-                self.burst_left = 0;
+                self.pace.stop_burst();
                 self.reach.reset();
                 Outcome::Denied
             }
             b"RATE" => {
                 // Never ask as often again: at least the server's own interval, at least one step slower.
-                let slower = self.poll.longer(Poll::new(SLOWEST_LOG2));
-                self.min_poll = Poll::new(poll).min(Poll::new(SLOWEST_LOG2)).max(slower);
-                self.poll = self.min_poll;
-                self.burst_left = 0;
-                self.next = self.next.map(|next| next + self.poll.interval());
+                let slower = self.pace.poll().max(self.pace.shortest()).longer(Poll::new(SLOWEST_LOG2));
+                self.pace.obey(Poll::new(poll).min(Poll::new(SLOWEST_LOG2)).max(slower));
+                self.next = self.next.map(|next| next + self.pace.interval());
                 Outcome::Rejected(Rejection::Kiss)
             }
             _ => Outcome::Rejected(Rejection::Kiss),
         }
     }
 
-    /// Adapts the interval: `sigmas` is how unexpected the sample was, `lost` whether the drift since the last
-    /// one already exceeds what the path's noise hides.
-    pub fn adapt(&mut self, sigmas: f64, lost: bool) {
-        if self.burst_left > 0 {
-            return;
-        }
-        self.calm = if sigmas > 4.0 {
-            self.calm.saturating_sub(4)
-        } else if lost {
-            self.calm.saturating_sub(1)
-        } else {
-            self.calm.saturating_add(1)
-        };
-        let max_poll = self.options.max_poll.max(self.min_poll);
-        let before = self.poll;
-        if self.calm >= CALM {
-            self.poll = self.poll.longer(max_poll);
-        } else if self.calm <= -CALM {
-            self.poll = self.poll.shorter(self.min_poll);
-        }
-        if self.poll != before || self.calm.abs() >= CALM {
-            self.calm = 0;
+    /// Adapts the interval: `sigmas` is how unexpected the sample was, `gain` how much it brought.
+    pub fn adapt(&mut self, sigmas: f64, gain: f64) {
+        if let (Some(interval), Some(_)) = (self.pace.adapt(sigmas, gain), self.next) {
+            self.next = Some(self.asked + interval);
         }
     }
 
@@ -427,9 +386,7 @@ impl Association {
         let forgotten = self.pending.take().map(|p| p.token);
         if self.next.is_some() {
             self.next = Some(now);
-            self.burst_left = BURST - 1;
-            self.poll = self.min_poll;
-            self.calm = 0;
+            self.pace.begin(true);
         }
         forgotten
     }
@@ -439,10 +396,10 @@ impl Association {
         if self.pending.is_some_and(|p| p.token == token) {
             self.pending = None;
             self.unanswered = self.unanswered.saturating_sub(1);
-            if self.options.iburst && self.received == 0 {
-                self.burst_left = BURST - 1;
+            if self.received == 0 {
+                self.pace.begin(self.options.iburst);
             }
-            let retry = now + RETRY.min(self.poll.interval());
+            let retry = now + RETRY.min(self.pace.interval());
             self.next = self.next.map(|next| if self.received == 0 { retry } else { next });
         }
     }
@@ -465,16 +422,16 @@ impl Association {
         self.address
     }
 
-    /// The interval in use.
+    /// The interval in use, as the nearest power of two.
     #[must_use]
-    pub const fn poll(&self) -> Poll {
-        self.poll
+    pub fn poll(&self) -> Poll {
+        self.pace.poll()
     }
 
-    /// How far the association is on the way to another interval: 1 is a longer one, -1 a shorter one.
+    /// Where the interval lies between powers of two: 1 is half a step longer than [`Association::poll`], -1 half a step shorter.
     #[must_use]
     pub fn score(&self) -> f64 {
-        f64::from(self.calm) / f64::from(CALM)
+        self.pace.score()
     }
 
     /// The reachability register.

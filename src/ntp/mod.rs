@@ -3,6 +3,7 @@
 //! [`Association`] is the client's side of one server, [`Responder`] the server's side.
 
 mod association;
+mod pace;
 mod responder;
 
 pub use association::{Association, AssociationOptions, Outcome, Question, Rejection, Token};
