@@ -54,6 +54,27 @@ impl Simulated {
         self.truth.time = self.truth.time + by;
     }
 
+    /// Somebody else changes the clock's rate.
+    pub fn interfere_rate(&mut self, by: Ppm) {
+        if by != Ppm::ZERO {
+            let now = self.timebase.now();
+            self.truth = Course { at: now, time: self.truth.at(now), rate: Ppm::new(self.truth.rate.ppm() + by.ppm()), ..self.truth };
+        }
+    }
+
+    /// Its true rate against the timebase.
+    #[must_use]
+    pub const fn rate(&self) -> Ppm {
+        self.truth.rate
+    }
+
+    /// Seconds by which it is ahead of `time` now, without rounding.
+    #[must_use]
+    pub fn ahead_of(&self, time: Timestamp) -> f64 {
+        let elapsed = self.timebase.now().since(self.truth.at);
+        (self.truth.time + elapsed).since(time).seconds() + elapsed.seconds() * self.truth.rate.ratio()
+    }
+
     /// What the clock shows now.
     #[must_use]
     pub fn time(&self) -> Timestamp {

@@ -56,7 +56,7 @@ fn a_ptp_clock_brings_the_clock_to_nanoseconds() {
 #[test]
 fn makestep_steps_in_its_first_updates_only() {
     let mut scenario = guest(&[SERVER, "makestep 1 3"]).server(truthful(), link_local());
-    scenario.clock_error = Offset::from_seconds(-3600.0);
+    scenario.guests[0].clock_error = Offset::from_seconds(-3600.0);
     for_seeds(&scenario, |world| {
         world.run_until(3.0);
         assert_right(world, 1e-2);
@@ -67,7 +67,7 @@ fn makestep_steps_in_its_first_updates_only() {
 #[test]
 fn without_makestep_a_large_error_is_slewed_at_the_rate_allowed() {
     let mut scenario = guest(&[SERVER, "maxslewrate 1000"]).server(truthful(), link_local());
-    scenario.clock_error = Offset::from_seconds(0.5);
+    scenario.guests[0].clock_error = Offset::from_seconds(0.5);
     for_seeds(&scenario, |world| {
         world.run_until(100.0);
         // 1000 ppm for 100 s is 0.1 s.
@@ -81,8 +81,9 @@ fn without_makestep_a_large_error_is_slewed_at_the_rate_allowed() {
 #[test]
 fn a_foreign_step_is_undone_at_once_whatever_makestep_says() {
     for seconds in [3600.0, -3600.0, 0.02] {
-        let scenario =
-            guest(&[SERVER, "makestep 1 3"]).server(truthful(), link_local()).at(1000.3, Action::StepClock(Offset::from_seconds(seconds)));
+        let scenario = guest(&[SERVER, "makestep 1 3"])
+            .server(truthful(), link_local())
+            .at(1000.3, Action::StepClock { guest: 0, by: Offset::from_seconds(seconds) });
         for_seeds(&scenario, |world| {
             world.run_until(1000.2);
             assert_right(world, 1e-3);
@@ -98,7 +99,7 @@ fn a_foreign_step_is_undone_at_once_whatever_makestep_says() {
 
 #[test]
 fn foreignstep_slew_and_accept_do_what_they_say() {
-    let step = Action::StepClock(Offset::from_seconds(1.0));
+    let step = Action::StepClock { guest: 0, by: Offset::from_seconds(1.0) };
     let slew = guest(&[SERVER, "foreignstep slew"]).server(truthful(), link_local()).at(1000.3, step);
     for_seeds(&slew, |world| {
         world.run_until(1004.0);

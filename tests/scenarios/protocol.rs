@@ -1,7 +1,7 @@
 //! How servers are asked.
 
 use super::world::*;
-use paraclock::sim::{Action, Kiss, Path, World};
+use paraclock::sim::{Action, Kiss, World};
 
 #[test]
 fn iburst_synchronises_within_seconds() {
@@ -9,7 +9,7 @@ fn iburst_synchronises_within_seconds() {
     for_seeds(&scenario, |world| {
         world.run_until(7.0);
         assert_right(world, 1e-3);
-        assert_eq!(world.server(0).asked, 4);
+        assert_eq!(world.asked(0), 4);
         assert_eq!(report(world).tracking.status, "synchronised");
     });
 }
@@ -23,9 +23,9 @@ fn a_rate_kiss_slows_us_down_for_good() {
         .at(1020.0, kiss(None));
     for_seeds(&scenario, |world| {
         world.run_until(1000.0);
-        let before = world.server(0).asked;
+        let before = world.asked(0);
         world.run_until(2000.0);
-        let asked = world.server(0).asked - before;
+        let asked = world.asked(0) - before;
         assert!(asked <= 33, "asked {asked} times in 1000 s after a RATE kiss at poll 4");
         assert_right(world, 1e-3);
     });
@@ -38,9 +38,9 @@ fn a_deny_kiss_ends_the_association() {
         .at(1000.0, Action::Kiss { server: 0, kiss: Some(Kiss::Deny) });
     for_seeds(&scenario, |world| {
         world.run_until(1050.0);
-        let asked = world.server(0).asked;
+        let asked = world.asked(0);
         world.run_until(9000.0);
-        assert_eq!(world.server(0).asked, asked);
+        assert_eq!(world.asked(0), asked);
         let source = source(world, "10.0.0.1");
         assert_eq!(source.reason, "the server refuses to answer us");
         assert_eq!(report(world).tracking.status, "holdover");
@@ -50,7 +50,7 @@ fn a_deny_kiss_ends_the_association() {
 
 #[test]
 fn losing_half_of_all_packets_is_survived() {
-    let path = Path { loss: 0.3, ..link_local() };
+    let path = link_local().losing(0.3);
     let scenario = guest(&["server 10.0.0.1 minpoll 4 maxpoll 6"]).server(truthful(), path);
     for_seeds(&scenario, |world| {
         world.run_until(6000.0);
@@ -62,7 +62,7 @@ fn losing_half_of_all_packets_is_survived() {
 fn the_same_seed_makes_the_same_decisions() {
     let scenario = guest(&["server 10.0.0.1 iburst", "refclock PHC /dev/ptp0 poll 2 dpoll -2"]).server(truthful(), link_local()).phc(phc());
     let run = || {
-        let mut world = World::new(scenario.clone(), 42);
+        let mut world = World::new(&scenario, 42);
         world.run_until(3000.0);
         format!("{:?} {:?}", world.agent().published(), world.statistics())
     };

@@ -160,7 +160,7 @@ fn unsynchronised_and_distant_servers_are_not_followed() {
 
 #[test]
 fn a_server_that_follows_us_is_not_followed() {
-    let us = paraclock::units::ReferenceId([192, 0, 2, 100]);
+    let us = paraclock::units::ReferenceId([10, 0, 1, 1]);
     let scenario = lines(1).server(Server { reference_id: us, stratum: Stratum::new(3), ..truthful() }, link_local());
     for_seeds(&scenario, |world| {
         world.run_until(100.0);
@@ -175,7 +175,7 @@ fn the_first_to_answer_is_not_believed_before_the_others_had_time() {
     let far = paraclock::sim::Path::symmetric(5e-2, 1e-3);
     let mut scenario =
         lines(3).server(Server::lying(Offset::from_seconds(100.0)), link_local()).server(truthful(), far).server(truthful(), far);
-    scenario.config.makestep = Some(paraclock::config::Makestep { threshold: std::time::Duration::from_secs(1), limit: Some(3) });
+    scenario.guests[0].config.makestep = Some(paraclock::config::Makestep { threshold: std::time::Duration::from_secs(1), limit: Some(3) });
     for_seeds(&scenario, |world| {
         world.run_until(30.0);
         assert_right(world, 1e-2);

@@ -3,8 +3,8 @@
 use std::path::{Path as FilePath, PathBuf};
 
 use paraclock::config::{Config, Files, parse_directives};
-use paraclock::sim::{Action, Path, Phc, Scenario, Server, World};
-use paraclock::units::{Offset, Ppm, Timestamp};
+use paraclock::sim::{Action, Guest, Oscillator, Path, Phc, Planned, Scenario, Server, World};
+use paraclock::units::{Offset, Ppm};
 use paraclock::wire::control::{Report, Source};
 
 /// A configuration in these tests includes no files.
@@ -26,17 +26,9 @@ pub(crate) fn config(lines: &[&str]) -> Config {
 
 /// A guest 0.1 s off and 100 ppm fast whose oscillator wanders a little.
 pub(crate) fn guest(lines: &[&str]) -> Scenario {
-    Scenario {
-        config: config(lines),
-        clock_error: Offset::from_seconds(0.1),
-        frequency: 1e-4,
-        wander: 1e-9,
-        servers: Vec::new(),
-        phcs: Vec::new(),
-        actions: Vec::new(),
-        epoch: Timestamp::from_parts(1_800_000_000, 0),
-        drift: None,
-    }
+    let oscillator = Oscillator { frequency: 1e-4, wander: 1e-9, ..Oscillator::default() };
+    let guest = Guest { clock_error: Offset::from_seconds(0.1), oscillator, ..Guest::new(config(lines)) };
+    Scenario::new(vec![guest], Vec::new())
 }
 
 pub(crate) fn link_local() -> Path {
@@ -48,31 +40,26 @@ pub(crate) fn truthful() -> Server {
 }
 
 pub(crate) fn phc() -> Phc {
-    Phc { error: Offset::ZERO, noise: 1e-8, window: 2e-7, generation: None, present: true }
+    Phc::new(1e-8)
 }
 
 pub(crate) trait Build {
-    fn server(self, server: Server, path: Path) -> Self;
     fn phc(self, phc: Phc) -> Self;
     fn at(self, seconds: f64, action: Action) -> Self;
     fn drift(self, ppm: f64, skew: f64) -> Self;
 }
 
 impl Build for Scenario {
-    fn server(mut self, server: Server, path: Path) -> Self {
-        self.servers.push((server, path));
-        self
-    }
     fn phc(mut self, phc: Phc) -> Self {
-        self.phcs.push(phc);
+        self.guests[0].phcs.push(phc);
         self
     }
     fn at(mut self, seconds: f64, action: Action) -> Self {
-        self.actions.push((seconds, action));
+        self.actions.push(Planned::new(seconds, action));
         self
     }
     fn drift(mut self, ppm: f64, skew: f64) -> Self {
-        self.drift = Some((Ppm::new(ppm), Ppm::new(skew)));
+        self.guests[0].drift = Some((Ppm::new(ppm), Ppm::new(skew)));
         self
     }
 }
@@ -80,7 +67,7 @@ impl Build for Scenario {
 /// Runs a scenario for every seed; the seed is named when a test fails.
 pub(crate) fn for_seeds(scenario: &Scenario, check: impl Fn(&mut World)) {
     for seed in 0..8 {
-        let mut world = World::new(scenario.clone(), seed);
+        let mut world = World::new(scenario, seed);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut world)));
         if let Err(panic) = result {
             eprintln!("seed {seed}, {} s after the start: {:#?}", world.true_time().unix_seconds() - 1.8e9, report(&world));
