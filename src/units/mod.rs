@@ -26,12 +26,25 @@ pub use timescale::Timescale;
 pub use timestamp::{NtpTimestamp, Timestamp};
 
 /// Seconds (floating point) to a `Duration`; negative and NaN become zero, huge values saturate.
+#[inline]
 #[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range that was asked for")]
 pub fn duration(seconds: f64) -> std::time::Duration {
-    if seconds > 0.0 {
-        std::time::Duration::try_from_secs_f64(seconds).unwrap_or(std::time::Duration::MAX)
+    if seconds < 1e9 {
+        // Half a nanosecond more and cut: rounded. What is negative is cut to zero.
+        std::time::Duration::from_nanos((seconds * 1e9 + 0.5) as u64)
     } else {
+        long_duration(seconds)
+    }
+}
+
+/// Thirty years and more, or no number.
+#[cold]
+fn long_duration(seconds: f64) -> std::time::Duration {
+    if seconds.is_nan() {
         std::time::Duration::ZERO
+    } else {
+        std::time::Duration::try_from_secs_f64(seconds).unwrap_or(std::time::Duration::MAX)
     }
 }
 
@@ -40,4 +53,25 @@ pub fn duration(seconds: f64) -> std::time::Duration {
 #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
 pub const fn count(n: u64) -> f64 {
     n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::duration;
+
+    #[test]
+    fn durations_round_and_saturate() {
+        assert_eq!(duration(1.5e-9), Duration::from_nanos(2));
+        assert_eq!(duration(0.4e-9), Duration::ZERO);
+        assert_eq!(duration(3600.000_000_001), Duration::from_nanos(3_600_000_000_001));
+        assert_eq!(duration(3e9), Duration::from_secs(3_000_000_000));
+        for nothing in [-1.0, -1e30, f64::NAN, f64::NEG_INFINITY, -0.0] {
+            assert_eq!(duration(nothing), Duration::ZERO);
+        }
+        for all in [1e30, f64::INFINITY] {
+            assert_eq!(duration(all), Duration::MAX);
+        }
+    }
 }

@@ -21,9 +21,13 @@ impl Offset {
 
     /// From seconds, rounded to the nearest nanosecond; NaN becomes zero, overflow saturates.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what we want")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "`as` saturates, which is what we want")]
     pub fn from_seconds(seconds: f64) -> Self {
-        Self((seconds * 1e9).round() as i64)
+        // As `round` does, which is a call where the processor may lack the instruction.
+        let nanos = seconds * 1e9;
+        let whole = nanos as i64;
+        let rest = nanos - whole as f64;
+        Self(whole.saturating_add(i64::from(rest >= 0.5) - i64::from(rest <= -0.5)))
     }
 
     /// Nanoseconds.
@@ -92,7 +96,10 @@ mod tests {
     #[test]
     fn seconds_round_and_saturate() {
         assert_eq!(Offset::from_seconds(1.5e-9).nanos(), 2);
+        assert_eq!(Offset::from_seconds(-1.5e-9).nanos(), -2);
+        assert_eq!(Offset::from_seconds(0.4e-9).nanos(), 0);
         assert_eq!(Offset::from_seconds(-0.25).nanos(), -250_000_000);
+        assert_eq!(Offset::from_seconds(f64::NEG_INFINITY).nanos(), i64::MIN);
         assert_eq!(Offset::from_seconds(f64::NAN).nanos(), 0);
         assert_eq!(Offset::from_seconds(1e30).nanos(), i64::MAX);
         assert_eq!(Offset::from(Duration::MAX).nanos(), i64::MAX);
