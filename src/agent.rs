@@ -20,7 +20,7 @@ use rand_core::{RngCore, SeedableRng};
 use crate::config::{RefclockDirective, SelectOptions, ServerDirective};
 use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, ReadError, Reading, Signal, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
-use crate::units::{Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
+use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 
 pub use exchange::{Input, NameId, Output, Published, Setup, Totals};
 use local_clock::LocalClock;
@@ -94,7 +94,7 @@ impl Agent {
             core.clock_is_a_guess();
         }
         core.set_tai_offset(setup.tai_offset);
-        let published = publish(&core, now, setup.precision, ReferenceId::NONE);
+        let published = Published { clock: core.bounds(now).1, ..publish(&core, now, setup.precision, ReferenceId::NONE) };
         let mut agent = Self {
             core,
             sources: Vec::with_capacity(16),
@@ -159,7 +159,8 @@ impl Agent {
         let follows = self.followed_reference_id();
         let published = publish(&self.core, now, self.precision, follows);
         if published.differs_from(&self.published) {
-            self.published = published;
+            // How wrong the clock can be costs more to say than everything else, and is no news by itself.
+            self.published = Published { clock: self.core.bounds(now).1, ..published };
             self.outputs.push_back(Output::Publish);
         }
     }
@@ -524,9 +525,10 @@ impl Agent {
     }
 }
 
+/// All but how wrong the clock can be.
 fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) -> Published {
     let (status, since) = core.status();
-    let (line, clock) = core.bounds(now);
+    let line = core.line_bound();
     let trusted = matches!(status, Status::Synchronised | Status::Holdover) && line.is_known();
     let reference = core.reference();
     let snapshot = Snapshot {
@@ -540,7 +542,7 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
         precision,
     };
     let selected = if trusted { reference.map(|r| r.source) } else { None };
-    Published { status, since, snapshot, line, clock, course: *core.course(), selected }
+    Published { status, since, snapshot, line, clock: Bound::UNKNOWN, course: *core.course(), selected }
 }
 
 /// The first multiple of `step` on the timebase that lies after `now`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, Timestamp};
+use crate::units::{Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, Timestamp};
 
 /// Names a source for the life of the process; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -302,12 +302,6 @@ impl Status {
 pub struct Decision {
     /// The order to the clock, if there is anything new to tell it.
     pub adjustment: Option<Adjustment>,
-    /// The state of time.
-    pub status: Status,
-    /// How wrong the line can be.
-    pub line: Bound,
-    /// How wrong the clock can be.
-    pub clock: Bound,
     /// When the core wants to be called again, if nothing happens before.
     pub next: Option<Instant>,
 }

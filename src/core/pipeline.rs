@@ -498,7 +498,7 @@ impl Core {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        Decision { adjustment, status: self.status, line: self.line_bound, clock: self.clock_bound(now), next }
+        Decision { adjustment, next }
     }
 
     /// The line.
@@ -517,6 +517,12 @@ impl Core {
     #[must_use]
     pub const fn status(&self) -> (Status, Instant) {
         (self.status, self.status_since)
+    }
+
+    /// How wrong the line can be.
+    #[must_use]
+    pub const fn line_bound(&self) -> Bound {
+        self.line_bound
     }
 
     /// How wrong the line and the clock can be, as of `now`.
