@@ -65,7 +65,7 @@ mod tests {
     fn durations_round_and_saturate() {
         assert_eq!(duration(1.5e-9), Duration::from_nanos(2));
         assert_eq!(duration(0.4e-9), Duration::ZERO);
-        assert_eq!(duration(3600.000_000_001), Duration::from_nanos(3_600_000_000_001));
+        assert_eq!(duration(3_600.000_000_001), Duration::from_nanos(3_600_000_000_001));
         assert_eq!(duration(3e9), Duration::from_secs(3_000_000_000));
         for nothing in [-1.0, -1e30, f64::NAN, f64::NEG_INFINITY, -0.0] {
             assert_eq!(duration(nothing), Duration::ZERO);
