@@ -2,77 +2,100 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::network::Path;
 use super::phc::Device;
 use super::scenario::Steal;
 use super::server::Kiss;
+use super::values;
 use super::world::World;
 use crate::units::{Leap, Offset, Ppm, duration};
 
 /// An action and its time.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
     /// Seconds of true time since the start.
+    #[serde(deserialize_with = "values::seconds")]
     pub at: f64,
     /// What happens.
+    #[serde(rename = "do")]
     pub action: Action,
 }
 
 /// Something that happens to a world. Guests, servers and paravirtual clocks are counted from zero.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Action {
     /// Somebody else sets a guest's clock.
     StepClock {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// By how much.
+        #[serde(deserialize_with = "values::offset")]
         by: Offset,
     },
     /// Somebody else changes the rate of a guest's clock.
     TuneClock {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// By how much.
+        #[serde(deserialize_with = "values::ppm")]
         by: Ppm,
     },
     /// A guest's counter changes its rate, and nobody says so.
     Retune {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// The new frequency error, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         frequency: f64,
     },
     /// A guest's kernel changes its clocksource, and tells.
     Clocksource {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// The new frequency error, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         frequency: f64,
     },
     /// A guest is suspended and told so by its kernel, which adds the time to the clock.
     Suspend {
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// For how long.
+        #[serde(deserialize_with = "values::duration")]
         away: Duration,
     },
     /// A guest is restored from a snapshot, on a host whose counter runs at another rate. Devices with
     /// disruption counters tell.
     Restore {
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// True time that passed meanwhile.
+        #[serde(deserialize_with = "values::duration")]
         away: Duration,
         /// The new counter's frequency error, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         frequency: f64,
     },
     /// A guest is migrated to a host whose counter runs at another rate.
     Migrate {
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// True time that passed meanwhile.
+        #[serde(deserialize_with = "values::duration")]
         away: Duration,
         /// The new counter's frequency error, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         frequency: f64,
         /// Whether devices with disruption counters tell.
         signalled: bool,
@@ -80,6 +103,7 @@ pub enum Action {
     /// A host begins, or ceases, to keep a guest waiting.
     Steal {
         /// Whom.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// How much.
         steal: Steal,
@@ -87,26 +111,34 @@ pub enum Action {
     /// A paravirtual clock goes wrong.
     MisleadPhc {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         phc: usize,
         /// By how much.
+        #[serde(deserialize_with = "values::offset")]
         error: Offset,
     },
     /// A paravirtual clock drifts off.
     DriftPhc {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         phc: usize,
         /// How fast its error grows, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         drift: f64,
     },
     /// A paravirtual clock disappears or comes back.
     ShowPhc {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// Which.
+        #[serde(default, deserialize_with = "values::nth")]
         phc: usize,
         /// Whether it can be read.
         present: bool,
@@ -114,6 +146,7 @@ pub enum Action {
     /// A server falls silent or comes back.
     Serve {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// Whether it answers.
         alive: bool,
@@ -121,29 +154,37 @@ pub enum Action {
     /// A server restarts.
     Restart {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// It answers after so long,
+        #[serde(deserialize_with = "values::duration")]
         away: Duration,
         /// and is synchronised after so long.
+        #[serde(deserialize_with = "values::duration")]
         unsynchronised: Duration,
     },
     /// A server's clock goes wrong.
     Mislead {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// By how much.
+        #[serde(deserialize_with = "values::offset")]
         error: Offset,
     },
     /// A server's clock drifts off.
     Drift {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// How fast its error grows, as a ratio.
+        #[serde(deserialize_with = "values::ratio")]
         drift: f64,
     },
     /// A server says from now on so about the day's end, or that it is not synchronised.
     Announce {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// What.
         leap: Leap,
@@ -151,6 +192,7 @@ pub enum Action {
     /// A server answers with kisses.
     Kiss {
         /// Which.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// With what.
         kiss: Option<Kiss>,
@@ -158,8 +200,10 @@ pub enum Action {
     /// Packets take another way.
     Route {
         /// Whose.
+        #[serde(default, deserialize_with = "values::nth")]
         guest: usize,
         /// To which server.
+        #[serde(deserialize_with = "values::nth")]
         server: usize,
         /// The new path.
         path: Path,

@@ -6,8 +6,11 @@
 
 mod action;
 mod calendar;
+mod catalogue;
 mod chance;
 mod decisions;
+mod experiment;
+mod file;
 mod histogram;
 mod machine;
 mod network;
@@ -18,15 +21,18 @@ mod scenario;
 mod server;
 mod statistics;
 mod usefulness;
+mod values;
 mod world;
 
 pub use action::{Action, Planned};
+pub use catalogue::{built_in, names, text_of};
 pub use chance::Chance;
+pub use experiment::{Chronyd, Experiment, Figures};
 pub use machine::Machine;
 pub use network::{Burst, Path, Queue, Way};
 pub use oscillator::{Jumps, Oscillator, Ramp, Sine};
 pub use phc::{Phc, Preemption};
-pub use scenario::{Guest, LeapSecond, Scenario, Steal, USUAL_SMEAR};
+pub use scenario::{Fault, Guest, LeapSecond, Part, Scenario, Steal};
 pub use server::{Kiss, Server};
 pub use statistics::{LIMITS, Statistics};
 pub use world::World;

@@ -1,30 +1,37 @@
 //! The ways that packets take: what delays, loses, doubles and reorders them.
 
-use super::Chance;
+use serde::Deserialize;
+
+use super::{Chance, values};
 use crate::units::{Instant, duration};
 
 /// How long a packet waits in queues.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Queue {
     /// Not at all.
     #[default]
     None,
     /// Exponential with this mean, seconds.
-    Exponential(f64),
+    Exponential(#[serde(deserialize_with = "values::seconds")] f64),
     /// Uniform from zero to this, seconds.
-    Uniform(f64),
+    Uniform(#[serde(deserialize_with = "values::seconds")] f64),
     /// Pareto, less its least value: seconds of scale, and the shape, below 2 for an infinite variance.
     Pareto {
         /// Seconds.
+        #[serde(deserialize_with = "values::seconds")]
         scale: f64,
         /// The tail's exponent.
+        #[serde(deserialize_with = "values::shape")]
         shape: f64,
     },
     /// The logarithm is normal.
     LogNormal {
         /// Seconds.
+        #[serde(deserialize_with = "values::seconds")]
         median: f64,
         /// Of the logarithm.
+        #[serde(deserialize_with = "values::log_sigma")]
         sigma: f64,
     },
 }
@@ -42,44 +49,76 @@ impl Queue {
 }
 
 /// Times in which a way is busy: it changes between two states after exponential times.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Burst {
     /// Mean time between two bursts, seconds.
+    #[serde(deserialize_with = "values::positive")]
     pub calm: f64,
     /// Mean length of one, seconds.
+    #[serde(deserialize_with = "values::positive")]
     pub busy: f64,
     /// The queue in a burst.
     pub queue: Queue,
     /// Probability of loss in a burst.
+    #[serde(default, deserialize_with = "values::probability")]
     pub loss: f64,
 }
 
 /// One direction between two machines. The default is a perfect way of no length.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Way {
     /// Seconds that every packet takes.
+    #[serde(deserialize_with = "values::seconds")]
     pub base: f64,
     /// What is added to that.
     pub queue: Queue,
     /// Times in which it is busy.
     pub burst: Option<Burst>,
     /// Probability that a packet is lost.
+    #[serde(deserialize_with = "values::probability")]
     pub loss: f64,
     /// Probability that a packet arrives twice.
+    #[serde(deserialize_with = "values::probability")]
     pub duplicate: f64,
     /// Probability that a packet takes a detour.
+    #[serde(deserialize_with = "values::probability")]
     pub detour: f64,
     /// How much longer the detour takes, seconds; packets behind may overtake.
+    #[serde(deserialize_with = "values::seconds")]
     pub detour_by: f64,
 }
 
 /// There and back.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(try_from = "PathWords")]
 pub struct Path {
     /// From the client to the server.
     pub up: Way,
     /// From the server to the client.
     pub down: Way,
+}
+
+/// A path as a file says it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathWords {
+    both: Option<Way>,
+    up: Option<Way>,
+    down: Option<Way>,
+}
+
+impl TryFrom<PathWords> for Path {
+    type Error = &'static str;
+
+    fn try_from(words: PathWords) -> Result<Self, Self::Error> {
+        match (words.both, words.up, words.down) {
+            (Some(way), None, None) => Ok(Self::both(way)),
+            (None, Some(up), Some(down)) => Ok(Self { up, down }),
+            _ => Err("a path has either `both` ways alike, or `up` and `down`: write one or the other"),
+        }
+    }
 }
 
 impl Path {

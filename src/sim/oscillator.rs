@@ -1,50 +1,67 @@
 //! A counter that is never quite right: the guest's timebase against true time.
 
-use super::Chance;
+use serde::Deserialize;
+
+use super::{Chance, values};
 use crate::units::{Instant, Offset};
 
 /// How often the frequency takes a step: what changes it, changes it once a second.
 const STEP: Offset = Offset::from_nanos(1_000_000_000);
 
 /// A temperature that goes up and down.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sine {
     /// Largest frequency error, as a ratio.
+    #[serde(deserialize_with = "values::ratio")]
     pub amplitude: f64,
     /// Seconds.
+    #[serde(deserialize_with = "values::positive")]
     pub period: f64,
     /// Where in the period the world begins, 0 to 1.
+    #[serde(default, deserialize_with = "values::probability")]
     pub phase: f64,
 }
 
 /// A temperature that changes once, evenly.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Ramp {
     /// Seconds of true time since the start.
+    #[serde(deserialize_with = "values::seconds")]
     pub from: f64,
     /// Seconds of true time since the start.
+    #[serde(deserialize_with = "values::positive")]
     pub until: f64,
     /// By how much the frequency is then another, as a ratio.
+    #[serde(deserialize_with = "values::ratio")]
     pub by: f64,
 }
 
 /// Jumps of the frequency at random times.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Jumps {
     /// Mean time between two, seconds.
+    #[serde(deserialize_with = "values::positive")]
     pub every: f64,
     /// One sigma of their size, as a ratio.
+    #[serde(deserialize_with = "values::sigma")]
     pub size: f64,
 }
 
 /// What is wrong with an oscillator. All of it adds up; the default is perfect.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Oscillator {
     /// At the start, as a ratio; positive is fast.
+    #[serde(deserialize_with = "values::ratio")]
     pub frequency: f64,
     /// Random walk of the frequency: one sigma of its step each second.
+    #[serde(deserialize_with = "values::sigma")]
     pub wander: f64,
     /// Change of the frequency a second.
+    #[serde(deserialize_with = "values::ratio")]
     pub aging: f64,
     /// Temperatures that go up and down.
     pub sines: Vec<Sine>,

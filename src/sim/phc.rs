@@ -5,38 +5,50 @@
 
 use std::time::Duration;
 
-use super::Chance;
+use serde::Deserialize;
+
 use super::calendar::Calendar;
+use super::{Chance, values};
 use crate::core::{Generation, ReadError, Reading};
 use crate::units::{Instant, Leap, Offset, Timescale};
 
 /// Readings that a preemption widens.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Preemption {
     /// Probability that a reading meets one.
+    #[serde(deserialize_with = "values::probability")]
     pub probability: f64,
     /// Its mean length, seconds; exponential. The device is read anywhere within.
+    #[serde(deserialize_with = "values::positive")]
     pub mean: f64,
 }
 
 /// A paravirtual clock.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Phc {
     /// Its error at the start; positive when it is ahead of the truth.
+    #[serde(deserialize_with = "values::offset")]
     pub error: Offset,
     /// How fast that error grows, as a ratio.
+    #[serde(deserialize_with = "values::ratio")]
     pub drift: f64,
     /// Normal noise of one reading, seconds.
+    #[serde(deserialize_with = "values::seconds")]
     pub noise: f64,
     /// Width of the reading window, seconds; the device is read in its middle.
+    #[serde(deserialize_with = "values::seconds")]
     pub window: f64,
     /// Readings that take longer.
     pub preemption: Option<Preemption>,
     /// What it states of its own error.
+    #[serde(deserialize_with = "values::duration")]
     pub max_error: Duration,
     /// The timescale that it states, if it does.
     pub timescale: Option<Timescale>,
     /// Its disruption counters, if it has any.
+    #[serde(rename = "counters", deserialize_with = "values::generation")]
     pub generation: Option<Generation>,
     /// False: it cannot be read.
     pub present: bool,

@@ -1,15 +1,20 @@
 //! A world to be simulated, as plain data: written by hand, read from a file, or made by a program.
 
 use std::net::IpAddr;
-use std::time::Duration;
+
+use serde::Deserialize;
 
 use super::action::Planned;
 use super::network::Path;
 use super::oscillator::Oscillator;
 use super::phc::Phc;
 use super::server::Server;
+use super::values;
 use crate::config::Config;
 use crate::units::{Leap, Offset, Ppm, Timestamp};
+
+/// Guests, and servers, at most: what an address can count.
+const MOST: usize = 254;
 
 /// A world.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,9 +32,11 @@ pub struct Scenario {
 }
 
 /// A leap second.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LeapSecond {
     /// When, in seconds since the start.
+    #[serde(deserialize_with = "values::seconds")]
     pub at: f64,
     /// Whether one is inserted or deleted.
     pub kind: Leap,
@@ -59,19 +66,51 @@ pub struct Guest {
 }
 
 /// Time that the host takes away: wake-ups, packets and readings come late by it.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Steal {
     /// Probability that a wake-up, a packet or a reading meets it.
+    #[serde(deserialize_with = "values::probability")]
     pub probability: f64,
     /// Its mean length, seconds; exponential.
+    #[serde(deserialize_with = "values::seconds")]
     pub mean: f64,
 }
 
+/// A part of a scenario.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The leap second.
+    Leap,
+    /// A guest.
+    Guest(usize),
+    /// A server.
+    Server(usize),
+    /// An action.
+    Action(usize),
+}
+
+/// Why a scenario cannot be run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Where.
+    pub part: Part,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
 impl Scenario {
+    /// 2027-01-15T08:00:00.
+    pub const USUAL_EPOCH: Timestamp = Timestamp::from_parts(1_800_000_000, 0);
+
     /// A world without leap seconds and actions that begins on 2027-01-15.
     #[must_use]
     pub const fn new(guests: Vec<Guest>, servers: Vec<Server>) -> Self {
-        Self { epoch: Timestamp::from_parts(1_800_000_000, 0), leap: None, guests, servers, actions: Vec::new() }
+        Self { epoch: Self::USUAL_EPOCH, leap: None, guests, servers, actions: Vec::new() }
     }
 
     /// Adds a server, and the way to it for every guest.
@@ -82,6 +121,63 @@ impl Scenario {
             guest.paths.resize(self.servers.len(), path);
         }
         self
+    }
+}
+
+impl Scenario {
+    /// What keeps it from being run: things that do not fit together.
+    #[must_use]
+    pub fn check(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut wrong = |part, what: String, mend: &str| faults.push(Fault { part, what, mend: mend.to_owned() });
+        if self.guests.is_empty() {
+            wrong(Part::Whole, "there is no guest".to_owned(), "add a [[guest]] with its `config`");
+        }
+        if self.guests.len() > MOST || self.servers.len() > MOST {
+            wrong(Part::Whole, format!("more than {MOST} guests or servers have no addresses"), "leave some out");
+        }
+        if self.leap.is_some_and(|l| !matches!(l.kind, Leap::Insert | Leap::Delete)) {
+            wrong(Part::Leap, "this is no leap second".to_owned(), "write kind = \"insert\" or kind = \"delete\"");
+        }
+        for (i, guest) in self.guests.iter().enumerate() {
+            if guest.paths.len() > self.servers.len() {
+                wrong(Part::Guest(i), "it has more paths than there are servers".to_owned(), "write one path for each [[server]]");
+            }
+            if guest.config.refclocks.len() > guest.phcs.len() {
+                let what =
+                    format!("its configuration has {} refclocks, and it has {} clocks", guest.config.refclocks.len(), guest.phcs.len());
+                wrong(Part::Guest(i), what, "add a [[guest.phc]] for each refclock line, in their order");
+            }
+        }
+        for (i, server) in self.servers.iter().enumerate() {
+            if server.smear.is_some() && self.leap.is_none() {
+                wrong(Part::Server(i), "it smears a leap second that never comes".to_owned(), "add `leap`, or leave `smear` out");
+            }
+        }
+        for (i, planned) in self.actions.iter().enumerate() {
+            let action = &planned.action;
+            let guest = action.guest().map(|g| self.guests.get(g));
+            if guest.is_some_and(|g| g.is_none()) {
+                wrong(Part::Action(i), "there is no such guest".to_owned(), "guests are counted from 1 in the order of [[guest]]");
+            }
+            if action.server().is_some_and(|s| s >= self.servers.len()) {
+                wrong(Part::Action(i), "there is no such server".to_owned(), "servers are counted from 1 in the order of [[server]]");
+            } else if let (Some(Some(guest)), Some(server)) = (guest, action.server()) {
+                if server >= guest.paths.len() {
+                    wrong(Part::Action(i), "the guest has no path to that server".to_owned(), "add one to its `paths`");
+                }
+            }
+            if let (Some(Some(guest)), Some(phc)) = (guest, action.phc()) {
+                if phc >= guest.phcs.len() {
+                    wrong(
+                        Part::Action(i),
+                        "the guest has no such clock".to_owned(),
+                        "clocks are counted from 1 in the order of [[guest.phc]]",
+                    );
+                }
+            }
+        }
+        faults
     }
 }
 
@@ -102,6 +198,3 @@ impl Guest {
         }
     }
 }
-
-/// How a server spreads a leap second when it does, where nothing else is said: from noon to noon.
-pub const USUAL_SMEAR: Duration = Duration::from_secs(86_400);

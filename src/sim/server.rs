@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::calendar::Calendar;
 use crate::core::Line;
 use crate::ntp::{Reply, Request, Responder, Snapshot, Verdict};
@@ -10,7 +12,8 @@ use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum};
 use crate::wire::ntp::Header;
 
 /// What a server may answer instead of the time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kiss {
     /// Ask less often.
     Rate,

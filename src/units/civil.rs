@@ -40,6 +40,17 @@ impl Civil {
             second: rest % 60,
         }
     }
+
+    /// Seconds since 1970 of midnight on a day of the common era; the month from 1 to 12.
+    #[must_use]
+    pub fn midnight(year: u16, month: u8, day: u8) -> i64 {
+        let (month, day) = (i64::from(month), i64::from(day));
+        let years = i64::from(year) - i64::from(month <= 2);
+        let (era, year_of_era) = (years.div_euclid(400), years.rem_euclid(400));
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        (era * 146_097 + day_of_era - 719_468) * 86_400
+    }
 }
 
 #[cfg(test)]
@@ -55,5 +66,15 @@ mod tests {
         assert_eq!(at(0), [1970, 1, 1, 4, 0, 0, 0]);
         assert_eq!(at(951_782_400), [2000, 2, 29, 2, 0, 0, 0]);
         assert_eq!(at(4_107_542_399), [2100, 2, 28, 0, 23, 59, 59]);
+    }
+
+    #[test]
+    fn midnights_are_found_again() {
+        assert_eq!(Civil::midnight(1970, 1, 1), 0);
+        assert_eq!(Civil::midnight(2036, 2, 7), 2_085_955_200);
+        for (year, month, day) in [(2000, 2, 29), (2100, 2, 28), (2016, 12, 31), (2024, 3, 1), (1999, 1, 31)] {
+            let c = Civil::of(u64::try_from(Civil::midnight(year, month, day)).unwrap());
+            assert_eq!((c.year, c.month, c.day, c.hour, c.minute, c.second), (year.into(), month.into(), day.into(), 0, 0, 0));
+        }
     }
 }
