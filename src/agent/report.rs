@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{Agent, Kind, Source};
 use crate::config::SelectOptions;
-use crate::core::{SourceState, Status};
+use crate::core::{SourceState, SourceView, Status};
 use crate::units::{Bound, Instant, Leap, Stratum};
 use crate::wire::control::{BoundReport, Counters, Platform, Report, Source as SourceReport, Tracking};
 
@@ -107,6 +107,7 @@ impl Agent {
             kind: kind.to_owned(),
             state: state.as_str().to_owned(),
             mark: state.mark(),
+            letter: state.letter(),
             reason,
             reference_id: last.map(|s| s.reference_id).or(reference_id).unwrap_or_default().to_string(),
             stratum: last.map_or(stratum, |s| s.stratum).get(),
@@ -117,6 +118,8 @@ impl Agent {
             measured_offset: view.map_or(0.0, |v| 0.0 - v.measured),
             last_error: last.map_or(0.0, |s| (s.delay / 2 + s.dispersion + s.root_delay / 2 + s.root_dispersion).as_secs_f64()),
             root_distance: view.map_or(0.0, |v| v.distance),
+            interval: view.filter(|v| v.distance > 0.0).map(|v| (0.0 - v.interval.1, 0.0 - v.interval.0)),
+            score: view.map_or(1.0, |v| self.score(now, &v)),
             offset: view.map_or(0.0, |v| 0.0 - v.offset),
             offset_sigma: view.map_or(0.0, |v| v.sigma),
             delay: last.map_or(0.0, |s| s.delay.as_secs_f64()),
@@ -127,11 +130,26 @@ impl Agent {
             frequency_ppm: view.map_or(0.0, |v| line_frequency - v.frequency.0.ppm()),
             skew_ppm: view.map_or(0.0, |v| v.frequency.1.ppm()),
             timescale: source.timescale.as_str().to_owned(),
+            leap: last.map_or(Leap::Unsynchronised, |s| s.leap).as_str().to_owned(),
+            authenticated: false,
             sent: counts.0,
             received: counts.1,
             rejected,
             options: options(source.select),
+            effective_options: options(view.map_or(source.select, |v| v.options)),
             error,
+        }
+    }
+
+    /// How close a source that agrees is, beside the one followed: above 1 where it is closer.
+    fn score(&self, now: Instant, view: &SourceView) -> f64 {
+        use SourceState::{Combined, NotPreferred, Outclassed};
+        let best = self.published.selected.and_then(|id| self.core.source(id, now));
+        match best {
+            Some(best) if matches!(view.state, Combined | NotPreferred | Outclassed) && view.distance > 0.0 => {
+                best.distance / view.distance
+            }
+            _ => 1.0,
         }
     }
 

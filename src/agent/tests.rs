@@ -256,6 +256,30 @@ fn answers_are_noted_and_rejected_ones_only_raw() {
     }
 }
 
+#[test]
+fn a_report_tells_why_each_source_is_used_or_not() {
+    let mut agent = agent(&["refclock PHC /dev/ptp0 poll 0 refid GPS prefer", "refclock KVM poll 0", "server 192.0.2.1 noselect"]);
+    for second in 1..=3 {
+        let seconds = f64::from(second);
+        agent.handle(at(seconds), Input::Timer);
+        agent.handle(at(seconds), Input::Reading { source: SourceId(0), result: Ok(reading(seconds, 0.5)) });
+    }
+    let report = agent.report(at(4.0), &Surroundings::default());
+    let letters: Vec<char> = report.sources.iter().map(|s| s.letter).collect();
+    assert_eq!(letters, ['*', 'N', 'N']);
+    let (gps, kvm, server) = (&report.sources[0], &report.sources[1], &report.sources[2]);
+    let (low, high) = gps.interval.unwrap();
+    assert!(low < gps.offset && gps.offset < high && (gps.offset + 0.5).abs() < 1e-5, "the clock is behind: {gps:?}");
+    assert_eq!(
+        (gps.leap.as_str(), gps.options.as_slice(), gps.effective_options.as_slice()),
+        ("Normal", &["prefer".to_owned()][..], &["prefer".to_owned()][..])
+    );
+    assert!((gps.score - 1.0).abs() < 1e-9 && !gps.authenticated);
+    // It carries no time, whatever the configuration says.
+    assert_eq!((kvm.options.len(), kvm.effective_options.as_slice()), (0, &["noselect".to_owned()][..]));
+    assert_eq!((server.interval, server.leap.as_str(), server.reason.as_str()), (None, "Not synchronised", "configured with noselect"));
+}
+
 #[derive(Clone, Debug)]
 enum Anything {
     Wait(u32),

@@ -9,6 +9,7 @@ mod format;
 mod launch;
 #[cfg(test)]
 mod sample;
+mod selectdata;
 mod sources;
 mod sourcestats;
 mod status;
@@ -51,6 +52,8 @@ enum Command {
     Sources(sources::Options),
     /// Print what is known of each source's drift, as `chronyc sourcestats` does
     Sourcestats(sourcestats::Options),
+    /// Print why each source is used or not, as `chronyc selectdata` does
+    Selectdata(selectdata::Options),
     /// Say in plain words whether the clock is right (exit code 0 if it is)
     Status(Viewing),
     /// Wait until the clock is synchronised, as `chronyc waitsync` does
@@ -159,6 +162,10 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Sourcestats(options) => {
             let style = options.style();
             options.viewing.show(|report| sourcestats::render(report, style), |report| report.sources)
+        }
+        Command::Selectdata(options) => {
+            let style = options.style();
+            options.viewing.show(|report| selectdata::render(report, style), |report| report.sources)
         }
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),

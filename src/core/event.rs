@@ -365,6 +365,24 @@ impl SourceState {
         }
     }
 
+    /// The letter in the first column of `chronyc selectdata`; its falsetickers are all that disagree.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Waiting => 'M',
+            Self::Unreachable | Self::Unsynchronised => 's',
+            Self::Noselect => 'N',
+            Self::Distant => 'd',
+            Self::Falseticker | Self::NoMajority | Self::Timescale => 'x',
+            Self::TooFew | Self::Untrusted => 'W',
+            Self::Jittery => '~',
+            Self::NotPreferred => 'P',
+            Self::Outclassed => 'D',
+            Self::Combined => '+',
+            Self::Selected => '*',
+        }
+    }
+
     /// A plain sentence for people.
     #[must_use]
     pub const fn reason(self) -> &'static str {

@@ -96,6 +96,8 @@ struct Tracked {
 pub struct SourceView {
     /// Its state.
     pub state: SourceState,
+    /// How it may be used: as configured, but `noselect` once it turned out to carry no time.
+    pub options: SelectOptions,
     /// Its last valid sample.
     pub last: Option<Sample>,
     /// That sample against the clock as it was then, seconds; positive when the source was ahead.
@@ -576,6 +578,7 @@ impl Core {
         let (frequency, variance) = source.filter.frequency();
         Some(SourceView {
             state: source.state,
+            options: source.options,
             last: source.last,
             measured: source.last_residual,
             offset,

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::{Considered, Estimated, Label, Measured, Note, Read, Updated};
 use crate::config::LogKind;
-use crate::core::SourceState;
 use crate::ntp::Rejection;
 use crate::units::{Civil, Leap, Timestamp};
 
@@ -254,25 +253,8 @@ fn read(line: &mut String, note: &Read) -> Written {
 fn considered(line: &mut String, note: &Considered) -> Written {
     let marks = [(note.options.noselect, 'N'), (note.options.prefer, 'P'), (note.options.trust, 'T'), (note.options.require, 'R')];
     let options: String = marks.map(|(on, mark)| if on { mark } else { '-' }).iter().collect();
-    write!(line, "{} {:<15} {} -{options} {:>4o}", date(note.time), label(note.label), letter(note.state), note.reach.bits())?;
+    write!(line, "{} {:<15} {} -{options} {:>4o}", date(note.time), label(note.label), note.state.letter(), note.reach.bits())?;
     writeln!(line, " {:>5.2} {} {} {}", 1.0, Exponent(note.age), Exponent(note.low), Exponent(note.high))
-}
-
-/// The letter of a state in chrony's tables; its falsetickers are all that disagree.
-const fn letter(state: SourceState) -> char {
-    match state {
-        SourceState::Waiting => 'M',
-        SourceState::Unreachable | SourceState::Unsynchronised => 's',
-        SourceState::Noselect => 'N',
-        SourceState::Distant => 'd',
-        SourceState::Falseticker | SourceState::NoMajority | SourceState::Timescale => 'x',
-        SourceState::TooFew | SourceState::Untrusted => 'W',
-        SourceState::Jittery => '~',
-        SourceState::NotPreferred => 'P',
-        SourceState::Outclassed => 'D',
-        SourceState::Combined => '+',
-        SourceState::Selected => '*',
-    }
 }
 
 const fn leap(leap: Leap) -> char {

@@ -105,7 +105,7 @@ pub struct Tracking {
     pub slewing_ppm: f64,
 }
 
-/// One row of `sources` and `sourcestats`.
+/// One row of `sources`, `sourcestats` and `selectdata`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Source {
     /// As configured: a host name, an address or a refclock's reference id.
@@ -118,8 +118,10 @@ pub struct Source {
     pub kind: String,
     /// The word for the state, e.g. `selected`, `falseticker`.
     pub state: String,
-    /// The mark of chronyc's second column.
+    /// The mark in the second column of `chronyc sources`.
     pub mark: char,
+    /// The letter in the first column of `chronyc selectdata`.
+    pub letter: char,
     /// Why the source is in this state.
     pub reason: String,
     /// Four bytes in hexadecimal: what the source itself follows.
@@ -140,6 +142,11 @@ pub struct Source {
     pub last_error: f64,
     /// Half the root delay plus root dispersion, with the path to us.
     pub root_distance: f64,
+    /// The ends of the interval that holds its offset if it tells the truth (positive: the clock is ahead);
+    /// `None` if nothing is known of it.
+    pub interval: Option<(f64, f64)>,
+    /// The best source's root distance in units of this one's, for sources that agree with it; 1 for others.
+    pub score: f64,
     /// Estimated offset (positive: the clock is ahead).
     pub offset: f64,
     /// Its uncertainty (one sigma).
@@ -160,14 +167,20 @@ pub struct Source {
     pub skew_ppm: f64,
     /// `utc`, `tai`, `smeared` or `unknown`.
     pub timescale: String,
+    /// `Normal`, `Insert second`, `Delete second` or `Not synchronised`.
+    pub leap: String,
+    /// Whether its answers are authenticated.
+    pub authenticated: bool,
     /// Requests or readings made.
     pub sent: u64,
     /// Valid answers or readings.
     pub received: u64,
     /// Answers and readings thrown away, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Options such as `prefer`.
+    /// Options such as `prefer`, as configured.
     pub options: Vec<String>,
+    /// The same as they are used.
+    pub effective_options: Vec<String>,
     /// The last error of a source that cannot be read or resolved; empty if none.
     pub error: String,
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::SelectOptions;
+use crate::core::SourceState;
 use crate::units::{Ppm, Reach, ReferenceId, Stratum, duration};
 use std::time::Duration;
 
