@@ -14,7 +14,7 @@ const CERTAIN_SIGMAS: f64 = 10.0;
 /// slew costs in frequency where this is 1; less is in favour of phase.
 const SPREAD: f64 = 0.34;
 /// A correction takes at least so many intervals: slewing faster would cost more in frequency than it gains in phase.
-const SHORTEST_SPREAD: f64 = 1.25;
+const SHORTEST_SPREAD: f64 = 1.35;
 /// Noise is not spread over more than this, seconds.
 const LONGEST_SPREAD: f64 = 16_384.0;
 /// A fast slew runs at remaining/this a second: never far beyond the target if we die in it.
@@ -97,7 +97,10 @@ impl Discipline {
             // Exponential approach, never slower than spreading it would be.
             FAST_TIME.min(interval)
         } else {
-            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(SHORTEST_SPREAD * interval)
+            // At the start it is the frequency that is not known: there is nothing to be gained by waiting.
+            let starting = doubt.frequency * interval > 2.0 * doubt.phase;
+            let shortest = if starting { FAST_TIME.min(interval) } else { SHORTEST_SPREAD * interval };
+            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(shortest)
         };
         Correction::Slew { offset, over: duration(over.max(size / max_slew)), frequency }
     }
