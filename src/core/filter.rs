@@ -249,14 +249,15 @@ impl Filter {
     ///
     /// The noise model may be too hopeful, the intervals are not: two of them, some time apart, allow every
     /// frequency that leads from one into the other. Before that says anything, what was known before holds.
-    /// To this comes what no model knows: as much as the innovations have shown, at most `maxclockerror`.
+    /// To this comes what no model knows: as much as the innovations have shown, and `maxclockerror` until they can.
     fn growth_at(&self, dt: f64) -> f64 {
         let mean = self.bank.mean();
         let sigma = (mean.p11 + mean.wander2 * dt.max(0.0)).sqrt();
         let span = self.at.since(self.began).seconds();
         let allowed = (self.first_half + (self.high - self.low) / 2.0) / span.max(1e-3);
         let known = CERTAIN * self.prior_sigma.max(sigma);
-        allowed.max(CERTAIN * sigma).min(known) + self.worst_drift.min(self.max_drift)
+        let unmodelled = if self.worst_drift.is_finite() { self.worst_drift } else { self.max_drift };
+        allowed.max(CERTAIN * sigma).min(known) + unmodelled
     }
 
     /// The source's line.
