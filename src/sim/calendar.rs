@@ -1,6 +1,6 @@
 //! What the time truly is: the world's count of seconds and its label, leap seconds included.
 
-use super::scenario::LeapSecond;
+use super::scenario::{LeapSecond, Truth};
 use crate::units::{Instant, Leap, Offset, Timestamp, duration};
 
 /// Around a leap second a label means two instants, or none: nobody is judged by it for so long on either side.
@@ -12,51 +12,71 @@ const ANNOUNCED: Offset = Offset::from_nanos(86_400_000_000_000);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calendar {
     epoch: Timestamp,
-    leap: Option<(Instant, Leap)>,
+    leap: Option<Due>,
+}
+
+/// The leap second to come.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Instant,
+    kind: Leap,
+    smear: f64,
+    truth: Truth,
+}
+
+impl Due {
+    /// What it does to labels in the end.
+    const fn shift(&self) -> Offset {
+        Offset::from_nanos(if matches!(self.kind, Leap::Insert) { -1_000_000_000 } else { 1_000_000_000 })
+    }
 }
 
 impl Calendar {
     pub(super) fn new(epoch: Timestamp, leap: Option<LeapSecond>) -> Self {
-        Self { epoch, leap: leap.map(|l| (Instant::ZERO + duration(l.at), l.kind)) }
+        let due = |l: LeapSecond| Due { at: Instant::ZERO + duration(l.at), kind: l.kind, smear: l.smear, truth: l.truth };
+        Self { epoch, leap: leap.map(due) }
     }
 
-    /// The label of true time at `now`.
+    /// What guests are judged by.
+    pub(super) fn truth(&self, now: Instant) -> Timestamp {
+        if self.is_smeared() { self.smeared(now) } else { self.utc(now) }
+    }
+
+    fn is_smeared(&self) -> bool {
+        self.leap.is_some_and(|due| due.truth == Truth::Smeared)
+    }
+
+    /// The label of UTC at `now`.
     pub(super) fn utc(&self, now: Instant) -> Timestamp {
-        self.uniform(now) + self.shift(now)
+        let shift = self.leap.filter(|due| now >= due.at).map_or(Offset::ZERO, |due| due.shift());
+        self.uniform(now) + shift
     }
 
     /// The count that knows of no leap second.
-    pub(super) fn uniform(&self, now: Instant) -> Timestamp {
+    fn uniform(&self, now: Instant) -> Timestamp {
         self.epoch + now.since(Instant::ZERO)
     }
 
-    /// What leap seconds did to labels until `now`.
-    fn shift(&self, now: Instant) -> Offset {
-        match self.leap {
-            Some((at, Leap::Insert)) if now >= at => Offset::from_nanos(-1_000_000_000),
-            Some((at, Leap::Delete)) if now >= at => Offset::from_nanos(1_000_000_000),
-            _ => Offset::ZERO,
-        }
-    }
-
-    /// The same spread evenly over `span`, with the leap second in its middle.
-    pub(super) fn smeared(&self, now: Instant, span: Offset) -> Offset {
-        let Some((at, kind)) = self.leap else { return Offset::ZERO };
-        let whole = if kind == Leap::Insert { -1.0 } else { 1.0 };
-        Offset::from_seconds(whole * (now.since(at).seconds() / span.seconds() + 0.5).clamp(0.0, 1.0))
+    /// UTC with the leap second spread evenly.
+    pub(super) fn smeared(&self, now: Instant) -> Timestamp {
+        let shift = self.leap.map_or(Offset::ZERO, |due| {
+            let passed = (now.since(due.at).seconds() / due.smear + 0.5).clamp(0.0, 1.0);
+            Offset::from_seconds(due.shift().seconds() * passed)
+        });
+        self.uniform(now) + shift
     }
 
     /// What a server that knows announces at `now`.
     pub(super) fn announced(&self, now: Instant) -> Leap {
         match self.leap {
-            Some((at, kind)) if now < at && at.since(now) <= ANNOUNCED => kind,
+            Some(Due { at, kind, .. }) if now < at && at.since(now) <= ANNOUNCED => kind,
             _ => Leap::Normal,
         }
     }
 
     /// Whether a label says clearly when `now` is.
     pub(super) fn is_clear(&self, now: Instant) -> bool {
-        self.leap.is_none_or(|(at, _)| now.since(at) > AMBIGUOUS || at.since(now) > AMBIGUOUS)
+        self.is_smeared() || self.leap.is_none_or(|due| now.since(due.at) > AMBIGUOUS || due.at.since(now) > AMBIGUOUS)
     }
 }
 
@@ -67,15 +87,24 @@ mod tests {
     #[test]
     fn an_inserted_second_repeats_a_label() {
         let end = Timestamp::from_parts(1_483_228_800, 0);
-        let calendar = Calendar::new(end - Offset::from_seconds(600.0), Some(LeapSecond { at: 600.0, kind: Leap::Insert }));
+        let leap = LeapSecond { at: 600.0, kind: Leap::Insert, smear: 100.0, truth: Truth::Utc };
+        let calendar = Calendar::new(end - Offset::from_seconds(600.0), Some(leap));
         let at = |s: f64| Instant::ZERO + duration(s);
-        assert_eq!(calendar.utc(at(599.0)), end - Offset::from_seconds(1.0));
-        assert_eq!(calendar.utc(at(600.0)), end - Offset::from_seconds(1.0));
-        assert_eq!(calendar.utc(at(601.0)), end);
+        assert_eq!(calendar.truth(at(599.0)), end - Offset::from_seconds(1.0));
+        assert_eq!(calendar.truth(at(600.0)), end - Offset::from_seconds(1.0));
+        assert_eq!(calendar.truth(at(601.0)), end);
         assert_eq!((calendar.announced(at(1.0)), calendar.announced(at(600.0))), (Leap::Insert, Leap::Normal));
         assert!(calendar.is_clear(at(597.9)) && !calendar.is_clear(at(600.5)) && calendar.is_clear(at(602.1)));
-        let span = Offset::from_seconds(100.0);
-        let smear: Vec<f64> = [500.0, 550.0, 600.0, 650.0, 700.0].iter().map(|&s| calendar.smeared(at(s), span).seconds()).collect();
-        assert_eq!(smear, [0.0, -0.0, -0.5, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn a_smeared_second_is_spread_evenly() {
+        let leap = LeapSecond { at: 600.0, kind: Leap::Insert, smear: 100.0, truth: Truth::Smeared };
+        let calendar = Calendar::new(Timestamp::UNIX_EPOCH, Some(leap));
+        for (seconds, shift) in [(500_i64, 0), (550, 0), (600, -500_000_000), (650, -1_000_000_000), (700, -1_000_000_000)] {
+            let now = Instant::from_nanos(seconds * 1_000_000_000);
+            assert_eq!(calendar.truth(now).nanos() - now.nanos(), shift, "{seconds} s");
+        }
+        assert!(calendar.is_clear(Instant::ZERO + duration(600.0)));
     }
 }

@@ -11,23 +11,23 @@ macro_rules! files {
 
 // The rows of the comparison with chronyd first, then what happens in life.
 files![
-    "s1",
-    "s2",
-    "s3",
-    "s4",
-    "s4i",
-    "s5",
-    "s6",
-    "s7a",
-    "s7b",
-    "s7c",
-    "s7d",
-    "s7e",
-    "s7f",
-    "s8a",
-    "s8c",
-    "s9",
-    "s10",
+    "S1",
+    "S2",
+    "S3",
+    "S4",
+    "S4i",
+    "S5",
+    "S6",
+    "S7a",
+    "S7b",
+    "S7c",
+    "S7d",
+    "S7e",
+    "S7f",
+    "S8a",
+    "S8c",
+    "S9",
+    "S10",
     "heavy-tails",
     "bursts",
     "loss",
@@ -89,6 +89,6 @@ mod tests {
     #[test]
     fn the_rows_of_the_comparison_know_what_chronyd_did() {
         let rows: Vec<&str> = names().filter(|name| built_in(name).is_some_and(|e| e.chronyd.is_some())).collect();
-        assert_eq!(rows.join(" "), "s1 s2 s3 s4 s4i s5 s6 s7a s7b s7c s7d s7e s7f s8a s8c s9 s10");
+        assert_eq!(rows.join(" "), "S1 S2 S3 S4 S4i S5 S6 S7a S7b S7c S7d S7e S7f S8a S8c S9 S10");
     }
 }

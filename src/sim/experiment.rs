@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::Machine;
+use super::machine::{Machine, Violation};
 use super::scenario::Scenario;
 use super::statistics::LIMITS;
 use super::values;
@@ -83,8 +83,10 @@ pub struct Figures {
     /// That median over half the round trip, the root distance of the best source, six sigma of reading noise
     /// and 100 ns.
     pub bound_ratio: f64,
-    /// Of all that the agent decided.
-    pub digest: u64,
+    /// Of all that the agent decided, in hexadecimal.
+    pub digest: String,
+    /// The first time that the truth left a bound.
+    pub first_violation: Option<Violation>,
 }
 
 impl Experiment {
@@ -148,7 +150,8 @@ impl Experiment {
             unaware: s.unaware + early.2,
             bound,
             bound_ratio: if fair.is_finite() { bound / fair } else { 0.0 },
-            digest: guest.digest(),
+            digest: format!("{:016x}", guest.digest()),
+            first_violation: guest.violation().cloned(),
         }
     }
 }

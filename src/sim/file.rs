@@ -102,8 +102,8 @@ struct ServerWords {
     root_dispersion: Duration,
     #[serde(default)]
     leap: Leap,
-    #[serde(default, deserialize_with = "values::some_duration")]
-    smear: Option<Duration>,
+    #[serde(default)]
+    smear: bool,
     #[serde(default = "yes")]
     alive: bool,
     kiss: Option<Kiss>,

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Chance;
 use super::calendar::Calendar;
 use super::decisions::Decisions;
@@ -61,6 +63,19 @@ impl Promise {
     }
 }
 
+/// The truth outside of a bound.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Violation {
+    /// Seconds of true time since the start.
+    pub at: f64,
+    /// The clock's error and its bound, seconds.
+    pub clock: (f64, f64),
+    /// The line's.
+    pub line: (f64, f64),
+    /// What the agent decided last, oldest first.
+    pub decisions: Vec<String>,
+}
+
 /// A guest as it runs.
 #[derive(Debug)]
 pub struct Machine {
@@ -99,12 +114,13 @@ pub struct Machine {
     readings: u64,
     spins: u64,
     saved: Option<(Ppm, Ppm)>,
+    violation: Option<Box<Violation>>,
 }
 
 impl Machine {
     pub(super) fn new(number: usize, guest: &Guest, calendar: Calendar, servers: usize, chance: &mut Chance) -> Self {
         let timebase = Timebase::new(Instant::ZERO);
-        let clock = Simulated::new(timebase.clone(), calendar.utc(Instant::ZERO) + guest.clock_error);
+        let clock = Simulated::new(timebase.clone(), calendar.truth(Instant::ZERO) + guest.clock_error);
         let counter = Counter::new(guest.oscillator.clone(), chance.fork());
         let setup = Setup { watch: true, drift: guest.drift, seed: chance.seed(), ..Setup::from_config(&guest.config, clock.course()) };
         let agent = Agent::new(setup, Instant::ZERO);
@@ -148,6 +164,7 @@ impl Machine {
             readings: 0,
             spins: 0,
             saved: None,
+            violation: None,
         }
     }
 
@@ -424,7 +441,7 @@ impl Machine {
             return;
         }
         let raw = self.timebase.now();
-        let utc = self.calendar.utc(now);
+        let utc = self.calendar.truth(now);
         let fraction = self.counter.at(now).1;
         let offset = self.clock.ahead_of(utc) + fraction;
         let line_offset = self.agent.core().line().ahead_of(utc, raw) + fraction;
@@ -439,6 +456,14 @@ impl Machine {
             line_violated: line_offset.abs() > line.min(self.promises.0.at(raw)),
             unaware: self.awareness != Awareness::Aware,
         };
+        if (look.clock_violated || look.line_violated) && !look.unaware && self.violation.is_none() {
+            self.violation = Some(Box::new(Violation {
+                at: now.since(Instant::ZERO).seconds(),
+                clock: (offset, clock.min(self.promises.1.at(raw))),
+                line: (line_offset, line.min(self.promises.0.at(raw))),
+                decisions: self.decisions.last().map(|(at, output)| format!("{at:?} {output:?}")).collect(),
+            }));
+        }
         self.statistics.add(&look);
         self.reach.add(now.since(Instant::ZERO).seconds(), offset);
     }
@@ -473,13 +498,19 @@ impl Machine {
     /// How far its clock is ahead of the truth, seconds.
     #[must_use]
     pub fn clock_error(&self) -> f64 {
-        self.clock.ahead_of(self.calendar.utc(self.truth)) + self.counter.at(self.truth).1
+        self.clock.ahead_of(self.calendar.truth(self.truth)) + self.counter.at(self.truth).1
+    }
+
+    /// How fast its counter truly is, as a ratio.
+    #[must_use]
+    pub const fn frequency(&self) -> f64 {
+        self.counter.frequency()
     }
 
     /// How far its line is ahead of the truth, seconds.
     #[must_use]
     pub fn line_error(&self) -> f64 {
-        self.agent.core().line().ahead_of(self.calendar.utc(self.truth), self.now()) + self.counter.at(self.truth).1
+        self.agent.core().line().ahead_of(self.calendar.truth(self.truth), self.now()) + self.counter.at(self.truth).1
     }
 
     /// False while it stands still, and until it has woken up again.
@@ -535,12 +566,18 @@ impl Machine {
         self.decisions.last()
     }
 
+    /// The first time that the truth left a bound.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_deref()
+    }
+
     /// The bound that could be asked for: half the round trip and the root distance of the best source, six sigma
-    /// of reading noise and 100 ns. Infinite while nothing was heard since the last reset.
+    /// of reading noise and 100 ns. A paravirtual clock that is wrong by more is no source. Infinite while nothing was heard since the last reset.
     #[must_use]
     pub fn fair_bound(&self) -> f64 {
         let devices = self.devices.iter().filter(|d| d.readings > 0 && d.tells_time && d.phc.present);
-        let best = devices.map(|d| d.phc.window / 2.0 + 6.0 * d.phc.noise + d.phc.max_error.as_secs_f64()).fold(f64::INFINITY, f64::min);
-        best.min(self.journeys.best()) + 1e-7
+        let reaches = devices.map(|d| (d.error(self.truth).abs().as_secs_f64(), d.reach())).filter(|(error, reach)| error <= reach);
+        reaches.map(|(_, reach)| reach).fold(f64::INFINITY, f64::min).min(self.journeys.best()) + 1e-7
     }
 }

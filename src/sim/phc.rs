@@ -106,8 +106,13 @@ impl Device {
         Self { phc, since: Instant::ZERO, chance, readings: 0, tells_time }
     }
 
-    fn error(&self, now: Instant) -> Offset {
+    pub(super) fn error(&self, now: Instant) -> Offset {
         self.phc.error + Offset::from_seconds(now.since(self.since).seconds() * self.phc.drift)
+    }
+
+    /// How far one reading of a truthful clock may lie from the truth, seconds.
+    pub(super) fn reach(&self) -> f64 {
+        self.phc.window / 2.0 + 6.0 * self.phc.noise + self.phc.max_error.as_secs_f64()
     }
 
     /// From `now` on it is wrong by `error`.
@@ -145,7 +150,7 @@ impl Device {
         Ok(Reading {
             before: begun.before,
             after,
-            reference: calendar.utc(begun.read) + self.error(begun.read) + noise,
+            reference: calendar.truth(begun.read) + self.error(begun.read) + noise,
             max_error: self.phc.max_error,
             tai_offset: None,
             timescale: self.phc.timescale,
@@ -170,7 +175,7 @@ mod tests {
             let now = Instant::from_nanos(s * 1_000_000_000);
             let begun = device.begin(now, now, 0.0);
             let reading = device.end(&calendar, begun, begun.after).unwrap();
-            let (low, high) = (calendar.utc(reading.before), calendar.utc(reading.after));
+            let (low, high) = (calendar.truth(reading.before), calendar.truth(reading.after));
             assert!(low <= reading.reference && reading.reference <= high);
             wide += u32::from(reading.after.since(reading.before).nanos() > 10_000);
         }

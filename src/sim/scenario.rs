@@ -40,6 +40,28 @@ pub struct LeapSecond {
     pub at: f64,
     /// Whether one is inserted or deleted.
     pub kind: Leap,
+    /// Seconds over which servers that smear spread it, half of them before it.
+    #[serde(default = "usual_smear", deserialize_with = "values::positive")]
+    pub smear: f64,
+    /// What guests are judged by.
+    #[serde(default)]
+    pub truth: Truth,
+}
+
+/// Noon to noon.
+const fn usual_smear() -> f64 {
+    86_400.0
+}
+
+/// What the time is said to be around a leap second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Truth {
+    /// UTC, which repeats or leaves out a second.
+    #[default]
+    Utc,
+    /// The smeared count.
+    Smeared,
 }
 
 /// A machine that runs the agent.
@@ -150,7 +172,7 @@ impl Scenario {
             }
         }
         for (i, server) in self.servers.iter().enumerate() {
-            if server.smear.is_some() && self.leap.is_none() {
+            if server.smear && self.leap.is_none() {
                 wrong(Part::Server(i), "it smears a leap second that never comes".to_owned(), "add `leap`, or leave `smear` out");
             }
         }

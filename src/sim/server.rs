@@ -37,8 +37,8 @@ pub struct Server {
     /// What it says of the day's end, or that it is not synchronised; a leap second of the scenario is
     /// announced by itself.
     pub leap: Leap,
-    /// It spreads the scenario's leap second evenly over so long, and does not announce it.
-    pub smear: Option<Duration>,
+    /// It spreads the scenario's leap second evenly, and does not announce it.
+    pub smear: bool,
     /// False: it does not answer.
     pub alive: bool,
     /// It answers with a kiss.
@@ -58,7 +58,7 @@ impl Server {
             root_delay: Duration::ZERO,
             root_dispersion: Duration::from_micros(1),
             leap: Leap::Normal,
-            smear: None,
+            smear: false,
             alive: true,
             kiss: None,
             reference_id: ReferenceId(*b"GPS\0"),
@@ -127,10 +127,8 @@ impl Host {
         if !server.alive || now < self.down {
             return false;
         }
-        let (utc, announced) = match server.smear {
-            Some(span) => (calendar.uniform(now) + calendar.smeared(now, span.into()), Leap::Normal),
-            None => (calendar.utc(now), calendar.announced(now)),
-        };
+        let (utc, announced) =
+            if server.smear { (calendar.smeared(now), Leap::Normal) } else { (calendar.utc(now), calendar.announced(now)) };
         let snapshot = Snapshot {
             line: Line::new(now, utc + self.error(now), Ppm::ZERO),
             bound: Bound { as_of: now, error: server.root_delay / 2 + server.root_dispersion, growth: Ppm::ZERO },

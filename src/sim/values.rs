@@ -33,11 +33,6 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     seconds(from).map(units::duration)
 }
 
-/// A time that is not negative, if any.
-pub(super) fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    positive(from).map(|seconds| Some(units::duration(seconds)))
-}
-
 /// A time of either sign.
 pub(super) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<Offset, D::Error> {
     number(from, |v| v.abs() <= LONGEST, "seconds within 1e9 of zero").map(Offset::from_seconds)

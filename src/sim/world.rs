@@ -151,7 +151,7 @@ impl World {
     /// The true time.
     #[must_use]
     pub fn true_time(&self) -> Timestamp {
-        self.outside.calendar.utc(self.outside.now)
+        self.outside.calendar.truth(self.outside.now)
     }
 
     /// A guest, counted from zero.
