@@ -10,6 +10,7 @@ mod launch;
 #[cfg(test)]
 mod sample;
 mod selectdata;
+mod simulate;
 mod sources;
 mod sourcestats;
 mod status;
@@ -46,6 +47,8 @@ enum Command {
     Check(CheckOptions),
     /// Show the whole machine at work on a simulated clock
     Demo(DemoOptions),
+    /// Run the same machine in simulated worlds where the truth is known
+    Simulate(simulate::Options),
     /// Print the state of the clock, as `chronyc tracking` does
     Tracking(tracking::Options),
     /// Print the sources, as `chronyc sources` does
@@ -151,6 +154,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Run(options) => launch::run(&options),
         Command::Check(options) => launch::check(&options),
         Command::Demo(options) => launch::demo(&options),
+        Command::Simulate(options) => simulate::simulate(&options),
         Command::Tracking(options) => {
             let verbose = options.verbose;
             options.viewing.show(|report| tracking::render(report, verbose), |report| report.tracking)
