@@ -8,6 +8,7 @@ mod exchange;
 mod local_clock;
 mod names;
 mod notes;
+mod recording;
 mod report;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use rand_core::{RngCore, SeedableRng};
 use crate::config::{RefclockDirective, SelectOptions, ServerDirective};
 use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, ReadError, Reading, Signal, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
+use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 
 pub use exchange::{Input, NameId, Output, Published, Setup, Totals};
@@ -89,11 +91,15 @@ impl Agent {
     pub fn new(setup: Setup, now: Instant) -> Self {
         // A drift file says how fast the counter is; the line, how much faster time runs than the counter.
         let drift = setup.drift.map(|(fast, skew)| (Ppm::new(-fast.ppm()), skew));
-        let mut core = Core::new(setup.core, now, setup.course, drift);
-        if setup.clock_is_a_guess {
-            core.clock_is_a_guess();
-        }
-        core.set_tai_offset(setup.tai_offset);
+        let beginning = Beginning {
+            options: setup.core,
+            at: now,
+            course: setup.course,
+            drift,
+            clock_is_a_guess: setup.clock_is_a_guess,
+            tai_offset: setup.tai_offset,
+        };
+        let core = beginning.core();
         let published = Published { clock: core.bounds(now).1, ..publish(&core, now, setup.precision, ReferenceId::NONE) };
         let mut agent = Self {
             core,
@@ -116,8 +122,7 @@ impl Agent {
             woke: None,
             notes: Notes::new(setup.notes),
         };
-        let decision = agent.core.start(now);
-        agent.obey(&decision);
+        agent.begin(beginning);
         for directive in setup.refclocks {
             agent.add_refclock(directive, now);
         }
@@ -135,10 +140,7 @@ impl Agent {
             Input::Timer => self.on_timer(now),
             Input::Reading { source, result } => self.on_reading(now, source, result),
             Input::Signal(signal) => self.on_signal(now, signal),
-            Input::Course(course) => {
-                let decision = self.core.handle(now, Event::Course(course));
-                self.obey(&decision);
-            }
+            Input::Course(course) => self.consult(now, Event::Course(course)),
             Input::Applied(result) => self.on_applied(now, result),
             Input::Datagram { token, from, to, received, bytes } => self.on_datagram(now, token, from, to, received, bytes),
             Input::Sent { token, at } => {
@@ -227,7 +229,8 @@ impl Agent {
         let id = self.new_id();
         let index = self.sources.len();
         let clock = LocalClock::new(id, &directive, index, now);
-        self.core.add_source(id, SelectOptions { noselect: directive.select.noselect || !clock.tells_time(), ..directive.select });
+        let noselect = directive.select.noselect || !clock.tells_time();
+        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..directive.select });
         self.sources.push(Source {
             id,
             name: clock.name(),
@@ -269,10 +272,11 @@ impl Agent {
         };
         // Not all at once: up to 20 ms apart for what is added together.
         let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 20_000));
-        self.core.add_source(id, directive.select);
+        let name = if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() };
+        self.take_up(now, id, &name, directive.select);
         self.sources.push(Source {
             id,
-            name: if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() },
+            name,
             from,
             select: directive.select,
             timescale,
@@ -284,13 +288,13 @@ impl Agent {
         });
     }
 
-    fn remove_source(&mut self, id: SourceId) {
+    fn remove_source(&mut self, now: Instant, id: SourceId) {
         let gone = self.sources.iter().find(|s| s.id == id);
         if let Some(Source { kind: Kind::Ntp(association), .. }) = gone {
             self.outputs.extend(association.awaited().map(Output::Close));
         }
         self.sources.retain(|s| s.id != id);
-        self.core.remove_source(id);
+        self.let_go(now, id);
     }
 
     fn source_of(&mut self, token: Token) -> Option<&mut Source> {
@@ -315,8 +319,7 @@ impl Agent {
             self.next_watch = next_multiple(now, WATCH);
         }
         if watched || self.core_next.is_some_and(|next| now >= next) {
-            let decision = self.core.handle(now, Event::Tick);
-            self.obey(&decision);
+            self.consult(now, Event::Tick);
         }
         self.save(now, false);
     }
@@ -351,8 +354,7 @@ impl Agent {
         source.was_reachable = reachable;
         let id = source.id;
         if lost {
-            let decision = self.core.handle(now, Event::Unreachable(id));
-            self.obey(&decision);
+            self.consult(now, Event::Unreachable(id));
         }
     }
 
@@ -363,13 +365,12 @@ impl Agent {
         let told_time = clock.tells_time();
         let heard = clock.on_reading(result, tai_offset);
         if told_time && !clock.tells_time() {
-            self.core.ignore(id);
+            self.ignore(now, id);
             return;
         }
         if absent && heard.signal.is_none() && clock.tells_time() {
             // Never heard of yet: the others need not wait for it.
-            let decision = self.core.handle(now, Event::Unreachable(id));
-            self.obey(&decision);
+            self.consult(now, Event::Unreachable(id));
             return;
         }
         if let Some(signal) = heard.signal {
@@ -379,8 +380,7 @@ impl Agent {
             if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
                 source.was_reachable = true;
             }
-            let decision = self.core.handle(now, Event::Sample(sample));
-            self.obey(&decision);
+            self.consult(now, Event::Sample(sample));
             self.note_reading(now, id, &sample);
         }
     }
@@ -402,8 +402,7 @@ impl Agent {
             Signal::Stalled { .. } => self.totals.stalls += 1,
             Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
         }
-        let decision = self.core.handle(now, Event::Signal(signal));
-        self.obey(&decision);
+        self.consult(now, Event::Signal(signal));
         if matches!(signal, Signal::Generation { .. } | Signal::Suspended { .. }) {
             for source in &mut self.sources {
                 match &mut source.kind {
@@ -424,8 +423,7 @@ impl Agent {
                 if applied.stepped.is_some() {
                     self.totals.steps += 1;
                 }
-                let decision = self.core.handle(now, Event::Applied(applied));
-                self.obey(&decision);
+                self.consult(now, Event::Applied(applied));
             }
             Err(error) => {
                 self.totals.clock_errors += 1;
@@ -462,17 +460,14 @@ impl Agent {
         }
         match outcome {
             Outcome::Sample(sample) => {
-                let decision = self.core.handle(now, Event::Sample(sample));
-                self.obey(&decision);
+                self.consult(now, Event::Sample(sample));
             }
             Outcome::Unsynchronised => {
-                let decision = self.core.handle(now, Event::Unsynchronised(id));
-                self.obey(&decision);
+                self.consult(now, Event::Unsynchronised(id));
             }
             Outcome::Rejected(_) => {}
             Outcome::Denied => {
-                let decision = self.core.handle(now, Event::Unreachable(id));
-                self.obey(&decision);
+                self.consult(now, Event::Unreachable(id));
             }
         }
         self.note_answer(now, id, &outcome, bytes);

@@ -19,7 +19,7 @@
 //! | 1 | [`units`]: the quantities of timekeeping |
 //! | 2 | [`wire`]: bytes and structs; [`config`]: the chrony.conf dialect |
 //! | 3 | [`core`]: filter, selection, combination, bounds, discipline |
-//! | 4 | [`ntp`]: what packets mean |
+//! | 4 | [`ntp`]: what packets mean; [`trace`]: what went into the core, written down and replayed |
 //! | 5 | [`agent`]: the one machine, [`agent::Input`] in, [`agent::Output`]s out |
 //! | 6 | [`sys`]: all `unsafe`, behind a safe API |
 //! | 7 | [`clock`]: kernel, shadow, simulated; [`refclock`]: local clocks; [`platform`]: what machine this is |
@@ -52,5 +52,6 @@ pub mod refclock;
 pub mod run;
 pub mod sim;
 pub mod sys;
+pub mod trace;
 pub mod units;
 pub mod wire;

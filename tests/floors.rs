@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room with its floor, as in `docs/architecture.md`.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("units", 1),
     ("wire", 2),
     ("config", 2),
     ("core", 3),
     ("ntp", 4),
+    ("trace", 4),
     ("agent", 5),
     ("sys", 6),
     ("clock", 7),

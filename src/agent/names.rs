@@ -142,7 +142,7 @@ impl Agent {
     }
 
     fn replace(&mut self, now: Instant, id: SourceId, from: NameId) {
-        self.remove_source(id);
+        self.remove_source(now, id);
         self.fill(now, from);
         self.outputs.push_back(Output::Publish);
     }

@@ -11,6 +11,7 @@ use super::{Agent, Kind, Output, Source};
 use crate::config::{LogKind, SelectOptions};
 use crate::core::{Course, Line, Sample, SourceId, SourceState, Status};
 use crate::ntp::{Outcome, Rejection};
+use crate::trace::Record;
 use crate::units::{Instant, Leap, Ppm, Reach, ReferenceId, Stratum, Timestamp};
 use crate::wire::ntp::Header;
 
@@ -18,7 +19,7 @@ use crate::wire::ntp::Header;
 const FIRST_STATISTICS: usize = 3;
 
 /// One thing to write down.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Note {
     /// A server answered.
     Measured(Measured),
@@ -30,6 +31,8 @@ pub enum Note {
     Considered(Considered),
     /// The line was moved, or lost.
     Updated(Updated),
+    /// Something went into the core.
+    Traced(Box<Record>),
 }
 
 /// How a source is named in logs.
@@ -199,6 +202,11 @@ impl Notes {
     /// `None` if there is nothing to note.
     pub(super) fn new(kinds: Vec<LogKind>) -> Option<Box<Self>> {
         (!kinds.is_empty()).then(|| Box::new(Self { kinds, before: None }))
+    }
+
+    /// Whether what goes into the core is recorded.
+    pub(super) fn traces(&self) -> bool {
+        self.kinds.contains(&LogKind::Trace)
     }
 }
 

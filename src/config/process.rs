@@ -34,6 +34,7 @@ const LOGS: &[(&str, LogKind)] = &[
     ("refclocks", LogKind::Refclocks),
     ("tempcomp", LogKind::Tempcomp),
     ("selection", LogKind::Selection),
+    ("trace", LogKind::Trace),
 ];
 
 /// `log WORD...`.

@@ -206,8 +206,9 @@ fn sockets() {
 
 #[test]
 fn the_process() {
-    let config = good("logdir /l\nlog tracking MEASUREMENTS\nlog tracking rawstatistics\npidfile /p\ndumpdir /d\ndumponexit\nuser _chrony");
-    assert_eq!(config.logs, [LogKind::Tracking, LogKind::Measurements, LogKind::RawStatistics]);
+    let config =
+        good("logdir /l\nlog tracking MEASUREMENTS\nlog tracking rawstatistics trace\npidfile /p\ndumpdir /d\ndumponexit\nuser _chrony");
+    assert_eq!(config.logs, [LogKind::Tracking, LogKind::Measurements, LogKind::RawStatistics, LogKind::Trace]);
     assert_eq!((config.log_dir, config.pid_file, config.dump_dir), (Some("/l".into()), Some("/p".into()), Some("/d".into())));
     assert!(config.dump_on_exit);
     assert_eq!(config.user.as_deref(), Some("_chrony"));
@@ -274,7 +275,7 @@ fn what_is_not_done_is_said_once_a_line() {
         "leapsecmode ignore",
         "dumpdir /",
         "driftfile /d interval 60",
-        "logdir /l\nlog tracking measurements rawmeasurements statistics rawstatistics refclocks selection",
+        "logdir /l\nlog tracking measurements rawmeasurements statistics rawstatistics refclocks selection trace",
         "log",
     ] {
         assert!(good(line).warnings.is_empty(), "{line}");

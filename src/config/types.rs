@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{Diagnostic, Origin};
-use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale};
+use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale, nanos};
 
 /// Everything the configuration says. `Default` holds chrony's defaults and no sources.
 #[derive(Clone, PartialEq, Debug)]
@@ -140,7 +141,7 @@ pub enum ServerKind {
 }
 
 /// How a source takes part in the selection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SelectOptions {
     /// `prefer`: follow it before sources without this option.
     pub prefer: bool,
@@ -264,9 +265,10 @@ pub struct Driftfile {
 }
 
 /// `makestep`: step instead of slew an error larger than `threshold`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Makestep {
     /// Smaller errors are slewed.
+    #[serde(with = "nanos")]
     pub threshold: Duration,
     /// In how many of the first updates; `None`: at any time.
     pub limit: Option<u32>,
@@ -287,7 +289,8 @@ pub enum LeapSecondMode {
 }
 
 /// What to do when somebody else sets the clock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ForeignStep {
     /// Step it back at once.
     #[default]
@@ -405,4 +408,6 @@ pub enum LogKind {
     Tempcomp,
     /// Which sources were selected.
     Selection,
+    /// All that goes into the core, to be replayed.
+    Trace,
 }

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, Timestamp};
+use crate::units::{Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, Timestamp, nanos, nanos_or_unknown};
 
 /// Names a source for the life of the process; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct SourceId(pub u32);
 
 /// The state of a hypervisor's counter of restores or migrations, as a device reports it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Generation {
     /// Rises on live migration and on restore (vmclock's disruption marker).
     pub disruption_marker: u64,
     /// Rises on restore alone (VM generation counter), where the device has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_generation: Option<u64>,
 }
 
@@ -86,7 +87,7 @@ pub enum ReadError {
 }
 
 /// One measurement of one source: *at raw instant `at` the reference read `reference`*.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// Which source.
     pub source: SourceId,
@@ -95,12 +96,16 @@ pub struct Sample {
     /// The source's time at that instant, in line time.
     pub reference: Timestamp,
     /// Round-trip delay, or the width of the reading window.
+    #[serde(with = "nanos")]
     pub delay: Duration,
     /// What the measurement itself adds: precision, stamp resolution, the device's stated error.
+    #[serde(with = "nanos")]
     pub dispersion: Duration,
     /// Accumulated delay from the source to its primary clock.
+    #[serde(with = "nanos")]
     pub root_delay: Duration,
     /// Accumulated dispersion from the source to its primary clock.
+    #[serde(with = "nanos")]
     pub root_dispersion: Duration,
     /// The source's stratum (0 for a reference clock).
     pub stratum: Stratum,
@@ -113,7 +118,8 @@ pub struct Sample {
 }
 
 /// Something happened to this machine's time.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Signal {
     /// A device's disruption counters changed.
     Generation {
@@ -132,11 +138,13 @@ pub enum Signal {
     /// The machine was suspended: the timebase stood still for this long.
     Suspended {
         /// Growth of `CLOCK_BOOTTIME - CLOCK_MONOTONIC`.
+        #[serde(with = "nanos")]
         slept: Duration,
     },
     /// The event loop did not run when it should have.
     Stalled {
         /// How late it was.
+        #[serde(with = "nanos")]
         late: Duration,
     },
     /// The kernel changed its clocksource: the timebase may now run at another rate.
@@ -144,7 +152,7 @@ pub enum Signal {
 }
 
 /// The course of the steered clock on the timebase: a straight piece.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Course {
     /// Where the piece begins.
     pub at: Instant,
@@ -153,8 +161,10 @@ pub struct Course {
     /// Its rate against the timebase, slew included.
     pub rate: Ppm,
     /// When the slew in it should end; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Instant>,
     /// How far the clock may be from this course: a clock and the timebase are never read at the same instant.
+    #[serde(with = "nanos")]
     pub error: Duration,
 }
 
@@ -168,11 +178,12 @@ impl Course {
 }
 
 /// What the clock did when told to.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Applied {
     /// Its course from now on.
     pub course: Course,
     /// The step made, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stepped: Option<Offset>,
 }
 
@@ -193,7 +204,8 @@ pub enum ClockError {
 }
 
 /// An event for the core.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A source was measured.
     Sample(Sample),
@@ -212,7 +224,8 @@ pub enum Event {
 }
 
 /// How the clock should be moved.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Correction {
     /// Leave its rate alone (status and error are still written).
     Hold,
@@ -221,6 +234,7 @@ pub enum Correction {
         /// To be added to the clock.
         offset: Offset,
         /// In this much time.
+        #[serde(with = "nanos")]
         over: Duration,
         /// The rate to keep afterwards.
         frequency: Ppm,
@@ -235,17 +249,20 @@ pub enum Correction {
 }
 
 /// What to tell the kernel about the clock beside its correction.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Announcement {
     /// False sets `STA_UNSYNC`.
     pub synchronised: bool,
     /// The bound of `CLOCK_REALTIME` until the next announcement, slew and growth included.
+    #[serde(with = "nanos_or_unknown")]
     pub max_error: Duration,
     /// The estimated error.
+    #[serde(with = "nanos_or_unknown")]
     pub est_error: Duration,
     /// The leap second to come.
     pub leap: Leap,
     /// TAI minus UTC in seconds, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tai_offset: Option<i16>,
 }
 
@@ -261,7 +278,7 @@ impl Announcement {
 }
 
 /// One order to the clock.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Adjustment {
     /// The movement.
     pub correction: Correction,

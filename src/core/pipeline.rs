@@ -9,6 +9,8 @@ mod selection;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::discipline::{Discipline, Doubt, Occasion};
 use super::event::{Adjustment, Applied, Correction, Course, Decision, Event, Sample, Signal, SourceId, SourceState, Status};
 use super::filter::{Filter, Update};
@@ -18,7 +20,7 @@ use leap::LeapSecond;
 use selection::claim;
 
 use crate::config::{ForeignStep, Makestep, SelectOptions};
-use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, duration};
+use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, duration, nanos};
 
 /// How long to wait for other sources once the first has answered.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,11 +42,12 @@ const UNATTENDED: f64 = 10.0;
 const RESTATE: Duration = Duration::from_secs(32);
 
 /// What the user configured for the core.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CoreOptions {
     /// `makestep`.
     pub makestep: Option<Makestep>,
     /// `maxdistance`.
+    #[serde(with = "nanos")]
     pub max_distance: Duration,
     /// `minsources`.
     pub min_sources: usize,

@@ -1,8 +1,10 @@
-//! The files of `log` and `logdir`: what the agent noted, in the columns of chrony's logs.
+//! The files of `log` and `logdir`: what the agent noted, in the columns of chrony's logs, and the trace.
 //!
 //! One short append for each line, so that readers see it at once. A file that was moved away
 //! (logrotate) is opened anew at the next heading. Nothing here stops the program: what cannot be
 //! written is said once and left out.
+
+mod trace;
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +16,7 @@ use crate::agent::{Considered, Estimated, Label, Measured, Note, Read, Updated};
 use crate::config::LogKind;
 use crate::ntp::Rejection;
 use crate::units::{Civil, Leap, Timestamp};
+use trace::TraceFile;
 
 /// A heading stands above every so many lines.
 const HEADING_EVERY: u32 = 32;
@@ -80,6 +83,7 @@ pub struct Logs {
     tracking: Option<LogFile>,
     refclocks: Option<LogFile>,
     selection: Option<LogFile>,
+    trace: Option<TraceFile>,
     stamps: (char, char),
     line: String,
 }
@@ -101,21 +105,25 @@ impl Logs {
             tracing::warn!("logdir {}: {error}; going on without logs (choose a directory that can be written)", dir.display());
             return None;
         }
-        let logs = Self {
+        let mut logs = Self {
             measurements: wanted("measurements.log", MEASUREMENTS, &[LogKind::Measurements, LogKind::RawMeasurements]),
             statistics: wanted("statistics.log", STATISTICS, &[LogKind::Statistics, LogKind::RawStatistics]),
             tracking: wanted("tracking.log", TRACKING, &[LogKind::Tracking]),
             refclocks: wanted("refclocks.log", REFCLOCKS, &[LogKind::Refclocks]),
             selection: wanted("selection.log", SELECTION, &[LogKind::Selection]),
+            trace: None,
             stamps: ('D', 'D'),
             line: String::with_capacity(512),
         };
+        if kinds.contains(&LogKind::Trace) {
+            logs.trace = TraceFile::open(dir.join("trace.log")).map_err(|error| failures.push(("trace.log".to_owned(), error))).ok();
+        }
         if let Some((_, error)) = failures.first() {
             let names: Vec<&str> = failures.iter().map(|(name, _)| name.as_str()).collect();
             tracing::warn!("logdir {}: {}: {error}; going on without", dir.display(), names.join(", "));
         }
         let files = [&logs.measurements, &logs.statistics, &logs.tracking, &logs.refclocks, &logs.selection];
-        files.iter().any(|file| file.is_some()).then_some(logs)
+        (logs.trace.is_some() || files.iter().any(|file| file.is_some())).then_some(logs)
     }
 
     /// Whose stamps the next answer was measured with: the kernel's or our own.
@@ -133,6 +141,12 @@ impl Logs {
             Note::Updated(note) => (&mut self.tracking, updated(line, note)),
             Note::Read(note) => (&mut self.refclocks, read(line, note)),
             Note::Considered(note) => (&mut self.selection, considered(line, note)),
+            Note::Traced(record) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.append(record);
+                }
+                return;
+            }
         };
         if let (Some(file), Ok(())) = (file, done) {
             file.append(line);
@@ -173,13 +187,17 @@ impl LogFile {
 
     /// A heading, in a new file if ours was moved away.
     fn begin(&mut self) -> io::Result<()> {
-        let ours = self.file.metadata()?;
-        let moved = fs::metadata(&self.path).map_or(true, |there| (there.dev(), there.ino()) != (ours.dev(), ours.ino()));
-        if moved {
+        if was_moved(&self.file, &self.path)? {
             self.file = append_to(&self.path)?;
         }
         self.file.write_all(self.heading.as_bytes())
     }
+}
+
+/// The file that is open is not the one of this name any more.
+fn was_moved(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    Ok(fs::metadata(path).map_or(true, |there| (there.dev(), there.ino()) != (ours.dev(), ours.ino())))
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Instant, Ppm, duration};
+use serde::{Deserialize, Serialize};
+
+use super::{Instant, Ppm, duration, nanos_or_unknown};
 
 /// An error bound stated at `as_of` that grows with age. Every reader evaluates it at
 /// the time of reading, so a stalled program cannot keep a bound small.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Bound {
     /// When the bound was stated.
     pub as_of: Instant,
     /// The error possible at that time.
+    #[serde(with = "nanos_or_unknown")]
     pub error: Duration,
     /// How fast it grows.
     pub growth: Ppm,

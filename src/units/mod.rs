@@ -7,6 +7,8 @@ mod bound;
 mod civil;
 mod instant;
 mod leap;
+pub mod nanos;
+pub mod nanos_or_unknown;
 mod offset;
 mod packet_words;
 mod ppm;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::ops::{Add, Neg, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Signed nanoseconds; positive when the reference is ahead of what it is compared with.
 /// Arithmetic saturates.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Offset(i64);
 
 impl Offset {

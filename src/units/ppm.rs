@@ -1,7 +1,9 @@
 //! A relative frequency in parts per million.
 
+use serde::{Deserialize, Serialize};
+
 /// Parts per million; positive runs faster than what it is compared with.
-#[derive(Clone, Copy, PartialEq, PartialOrd, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, PartialOrd, Default, Debug, Serialize, Deserialize)]
 pub struct Ppm(f64);
 
 impl Ppm {

@@ -8,13 +8,15 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Offset;
 
 /// Seconds from the NTP prime epoch (1900) to the Unix epoch.
 const NTP_UNIX_SECONDS: i64 = 2_208_988_800;
 
 /// Nanoseconds since 1970-01-01 in a continuous count. Arithmetic saturates.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
