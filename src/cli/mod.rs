@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod format;
 mod launch;
+mod replay;
 #[cfg(test)]
 mod sample;
 mod selectdata;
@@ -63,6 +64,9 @@ enum Command {
     Waitsync(waitsync::Options),
     /// Watch offset, error bound and sources live
     Watch(Viewing),
+    /// Replay a trace
+    #[command(hide = true)]
+    Replay(ReplayOptions),
 }
 
 /// Options of `run`.
@@ -105,6 +109,17 @@ pub struct DemoOptions {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `replay`.
+#[derive(Args, Clone, Debug)]
+struct ReplayOptions {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Files of one trace, the oldest first; `-` is standard input
+    #[arg(value_name = "TRACE", required = true)]
+    traces: Vec<PathBuf>,
 }
 
 /// Options of every command that looks at a running daemon.
@@ -174,6 +189,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),
         Command::Watch(viewing) => watch::show(&viewing),
+        Command::Replay(options) => replay::run(&options.traces, options.json),
     }
 }
 
