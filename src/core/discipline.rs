@@ -15,6 +15,8 @@ const CERTAIN_SIGMAS: f64 = 10.0;
 const SPREAD: f64 = 0.34;
 /// A correction takes at least so many intervals: slewing faster would cost more in frequency than it gains in phase.
 const SHORTEST_SPREAD: f64 = 1.35;
+/// A frequency with a larger sigma than this is not known yet: no oscillator strays so far between two polls.
+const UNKNOWN: f64 = 1e-6;
 /// Noise is not spread over more than this, seconds.
 const LONGEST_SPREAD: f64 = 16_384.0;
 /// A fast slew runs at remaining/this a second: never far beyond the target if we die in it.
@@ -92,15 +94,14 @@ impl Discipline {
             return Correction::Slew { offset: Offset::ZERO, over: Duration::ZERO, frequency };
         }
         let sigmas = size / doubt.phase.max(1e-9);
-        let certain = occasion == Occasion::Restore || (sigmas > CERTAIN_SIGMAS && size > 1e-6);
+        // At the start it is the frequency that is not known: nothing is gained by waiting.
+        let starting = doubt.frequency > UNKNOWN && doubt.frequency * interval > 2.0 * doubt.phase;
+        let certain = occasion == Occasion::Restore || starting || (sigmas > CERTAIN_SIGMAS && size > 1e-6);
         let over = if certain {
             // Exponential approach, never slower than spreading it would be.
             FAST_TIME.min(interval)
         } else {
-            // At the start it is the frequency that is not known: there is nothing to be gained by waiting.
-            let starting = doubt.frequency * interval > 2.0 * doubt.phase;
-            let shortest = if starting { FAST_TIME.min(interval) } else { SHORTEST_SPREAD * interval };
-            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(shortest)
+            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(SHORTEST_SPREAD * interval)
         };
         Correction::Slew { offset, over: duration(over.max(size / max_slew)), frequency }
     }

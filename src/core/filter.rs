@@ -21,12 +21,14 @@ use path::Path;
 
 /// One sigma of an unknown oscillator's frequency: a TSC calibrated by a hypervisor is seldom worse.
 const UNKNOWN_FREQUENCY: f64 = 1e-4;
-/// How many sigmas of frequency and of noise go into intervals.
-const CERTAIN: f64 = 6.0;
+/// How many sigmas of noise go into intervals.
+const NOISE_SIGMAS: f64 = 6.0;
+/// How many of the frequency: it adds to intervals that are already wider than the truth needs.
+const FREQUENCY_SIGMAS: f64 = 5.0;
 /// Samples kept for statistics, as in `chronyc sourcestats`.
 const HISTORY: usize = 64;
 /// So many sigmas of an innovation are noise; what is more may be a drift that the model does not know.
-const EXPLAINED: f64 = 2.0;
+const EXPLAINED: f64 = 3.0;
 /// As many innovations are needed before they limit what the timebase is supposed to do.
 const ENOUGH: usize = 8;
 /// Memory of the gain: so many samples.
@@ -154,7 +156,7 @@ impl Filter {
         // Six sigmas of what the delay does not explain: reading noise of a device, stamps of a kernel.
         // And what the source itself may be wrong by: the interval is to hold the truth.
         let root = sample.root_delay.as_secs_f64() / 2.0 + sample.root_dispersion.as_secs_f64();
-        let half = delay / 2.0 + dispersion + CERTAIN * self.bank.mean().noise.sqrt() + root;
+        let half = delay / 2.0 + dispersion + NOISE_SIGMAS * self.bank.mean().noise.sqrt() + root;
         let queueing = self.path.observe(delay);
         if !self.set {
             self.set_phase(sample, half, delay * delay / 12.0);
@@ -178,14 +180,21 @@ impl Filter {
             self.set_phase(sample, half, variance);
             return Update::Jumped(Offset::from_seconds(innovation));
         }
-        self.low = self.low.max(measured - half);
-        self.high = self.high.min(measured + half);
         let before = self.bank.mean().p00;
+        let sigma = (before + variance).sqrt();
+        let excess = (innovation.abs() - EXPLAINED * sigma).max(0.0);
+        if excess > 0.0 {
+            // Not what the model expects: what was known before may be wrong by more than it grew. The measurement is not.
+            self.low = measured - half;
+            self.high = measured + half;
+        } else {
+            self.low = self.low.max(measured - half);
+            self.high = self.high.min(measured + half);
+        }
         self.bank.update(measured, &queueing);
         // The hard interval is truth; an estimate outside of it is not.
         self.bank.clamp(self.low, self.high);
-        let sigma = (before + variance).sqrt();
-        self.note(sample.at, innovation, (innovation.abs() - EXPLAINED * sigma).max(0.0), elapsed.max(1e-3));
+        self.note(sample.at, innovation, excess, elapsed.max(1e-3));
         let gain = (before / self.bank.mean().p00 - 1.0).clamp(0.0, MOST_GAIN);
         self.gain += (gain - self.gain) / count(self.seen).min(GAIN_MEMORY);
         Update::Accepted { innovation, sigmas: innovation.abs() / sigma }
@@ -255,9 +264,9 @@ impl Filter {
         let sigma = (mean.p11 + mean.wander2 * dt.max(0.0)).sqrt();
         let span = self.at.since(self.began).seconds();
         let allowed = (self.first_half + (self.high - self.low) / 2.0) / span.max(1e-3);
-        let known = CERTAIN * self.prior_sigma.max(sigma);
+        let known = FREQUENCY_SIGMAS * self.prior_sigma.max(sigma);
         let unmodelled = if self.worst_drift.is_finite() { self.worst_drift } else { self.max_drift };
-        allowed.max(CERTAIN * sigma).min(known) + unmodelled
+        allowed.max(FREQUENCY_SIGMAS * sigma).min(known) + unmodelled
     }
 
     /// The source's line.
