@@ -15,14 +15,14 @@ const BURST: u8 = 4;
 /// Between the requests of a burst, and the first two of a warm-up.
 const BURST_SPACING: Duration = Duration::from_secs(2);
 /// Each interval of a warm-up against the one before.
-const WARM_UP_GROWTH: f64 = 1.6;
+const WARM_UP_GROWTH: f64 = 1.5;
 /// The interval for samples that bring nothing, seconds, where `maxpoll` is 10 or less: such that no scenario of the
 /// simulator asks oftener than chronyd does in it.
-const CALM: f64 = 1350.0;
+const CALM: f64 = 1550.0;
 /// The gain at which the interval is half of that.
 const HALVING_GAIN: f64 = 2.0;
 /// An interval never grows faster than this.
-const GROWTH: f64 = 1.4;
+const GROWTH: f64 = 2.0;
 /// A sample so many sigmas off means that something has changed: look sooner.
 const SURPRISE: f64 = 4.0;
 
