@@ -1,7 +1,7 @@
 //! Who is believed, and why the others are not.
 
 use super::world::*;
-use paraclock::sim::{Action, Server};
+use paraclock::sim::{Action, Path, Server};
 use paraclock::units::{Leap, Offset, Stratum};
 
 const FAST: &str = "minpoll 4 maxpoll 4 iburst";
@@ -17,8 +17,7 @@ fn lines(n: usize) -> paraclock::sim::Scenario {
 
 #[test]
 fn every_minority_of_liars_is_named_and_does_no_harm() {
-    for n in 3..=9 {
-        let liars = (n - 1) / 2;
+    for (n, liars) in (3..=12).flat_map(|n| (1..=(n - 1) / 2).map(move |liars| (n, liars))) {
         let mut scenario = lines(n);
         for i in 0..n {
             let error = if i < liars { Offset::from_seconds(0.2 + 0.1 * f64::from(u8::try_from(i).unwrap())) } else { Offset::ZERO };
@@ -33,6 +32,83 @@ fn every_minority_of_liars_is_named_and_does_no_harm() {
             }
         });
     }
+}
+
+#[test]
+fn liars_that_tell_the_same_lie_are_named_as_long_as_they_are_fewer() {
+    for n in [3, 5, 8, 12] {
+        let mut scenario = lines(n);
+        for i in 0..n {
+            let error = if i < (n - 1) / 2 { Offset::from_seconds(-0.4) } else { Offset::ZERO };
+            scenario = scenario.server(Server::lying(error), link_local());
+        }
+        for_seeds(&scenario, |world| {
+            world.run_until(300.0);
+            assert_right(world, 1e-3);
+            let named = report(world).sources.iter().filter(|s| s.state == "falseticker").count();
+            assert_eq!(named, (n - 1) / 2, "of {n}");
+        });
+    }
+}
+
+#[test]
+fn a_liar_that_drifts_away_slowly_is_found_out_before_it_does_harm() {
+    // 200 ns a second: far below what any single sample shows.
+    let liar = Server { drift: 2e-7, ..truthful() };
+    let mut scenario = lines(3).server(truthful(), link_local()).server(liar, link_local());
+    scenario = scenario.server(truthful(), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(1000.0);
+        world.reset_statistics();
+        world.run_until(20_000.0);
+        assert_right(world, 1e-3);
+        assert!(world.statistics().worst < 3e-4, "{:e}", world.statistics().worst);
+        assert_eq!(source(world, "10.0.0.2").state, "falseticker");
+    });
+}
+
+#[test]
+fn wrong_servers_are_outvoted_by_a_paravirtual_clock_and_one_other() {
+    let lines =
+        ["refclock PHC /dev/ptp0 poll 0", "server 10.0.0.1 minpoll 4 maxpoll 4 iburst", "server 10.0.0.2 minpoll 4 maxpoll 4 iburst"];
+    let wrong = Server::lying(Offset::from_seconds(0.02));
+    let scenario = guest(&lines).phc(phc()).server(wrong, link_local()).server(truthful(), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(200.0);
+        assert_right(world, 1e-6);
+        assert_eq!(source(world, "10.0.0.1").state, "falseticker");
+        assert_eq!(source(world, "PHC0").state, "selected");
+    });
+}
+
+#[test]
+fn sources_that_swap_places_do_not_make_the_clock_jump() {
+    // One path is calm while the other is busy, and the other way round every 500 s.
+    let (calm, busy) = (Path::symmetric(1e-3, 2e-5), Path::symmetric(5e-3, 2e-3));
+    let mut scenario = lines(2).server(truthful(), calm).server(truthful(), busy);
+    for i in 1..20_u8 {
+        let (first, second) = if i % 2 == 1 { (busy, calm) } else { (calm, busy) };
+        let at = 500.0 * f64::from(i);
+        scenario =
+            scenario.at(at, Action::Route { guest: 0, server: 0, path: first }).at(at, Action::Route { guest: 0, server: 1, path: second });
+    }
+    for_seeds(&scenario, |world| {
+        world.run_until(500.0);
+        let mut selected = Vec::new();
+        let mut before = world.clock_error();
+        for second in 501..10_000_u16 {
+            world.run_until(f64::from(second));
+            let error = world.clock_error();
+            assert!((error - before).abs() < 5e-6, "{:e} in a second at {second} s", error - before);
+            before = error;
+            let now = world.agent().published().selected;
+            if selected.last() != Some(&now) {
+                selected.push(now);
+            }
+        }
+        assert!(selected.len() >= 4, "the test needs sources that swap places: {selected:?}");
+        assert_right(world, 1e-4);
+    });
 }
 
 #[test]
