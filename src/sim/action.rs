@@ -309,14 +309,13 @@ impl World {
             }
             Action::Suspend { guest, away } => self.guests[guest].suspend(&mut self.outside, away),
             Action::Restore { guest, away, frequency } => {
-                self.guests[guest].leave(&mut self.outside, away, frequency);
-                self.guests[guest].devices.iter_mut().for_each(|d| tell(d, true));
+                let told = self.guests[guest].devices.iter_mut().map(|d| tell(d, true)).filter(|&told| told).count() > 0;
+                self.guests[guest].leave(&mut self.outside, away, frequency, told);
             }
             Action::Migrate { guest, away, frequency, signalled } => {
-                self.guests[guest].leave(&mut self.outside, away, frequency);
-                if signalled {
-                    self.guests[guest].devices.iter_mut().for_each(|d| tell(d, false));
-                }
+                let devices = self.guests[guest].devices.iter_mut().filter(|_| signalled);
+                let told = devices.map(|d| tell(d, false)).filter(|&told| told).count() > 0;
+                self.guests[guest].leave(&mut self.outside, away, frequency, told);
             }
             Action::Steal { guest, steal } => self.guests[guest].steal = steal,
             Action::MisleadPhc { guest, phc, error } => self.guests[guest].devices[phc].mislead(now, error),
@@ -335,16 +334,14 @@ impl World {
     }
 }
 
-/// A device's disruption counters rise.
-const fn tell(device: &mut Device, restored: bool) {
-    if let Some(generation) = &mut device.phc.generation {
-        generation.disruption_marker += 1;
-        if restored {
-            if let Some(n) = generation.vm_generation {
-                generation.vm_generation = Some(n + 1);
-            }
-        }
+/// A device's disruption counters rise; false if it has none.
+fn tell(device: &mut Device, restored: bool) -> bool {
+    let Some(generation) = &mut device.phc.generation else { return false };
+    generation.disruption_marker += 1;
+    if restored {
+        generation.vm_generation = generation.vm_generation.map(|n| n + 1);
     }
+    true
 }
 
 impl Planned {

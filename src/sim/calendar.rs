@@ -66,6 +66,13 @@ impl Calendar {
         self.uniform(now) + shift
     }
 
+    /// When true time changed its rate between two instants, the later included: a smear begins or ends.
+    pub(super) fn bent(&self, after: Instant, until: Instant) -> Option<Instant> {
+        let due = self.leap.filter(|due| due.truth == Truth::Smeared)?;
+        let half = Offset::from_seconds(due.smear / 2.0);
+        [due.at + -half, due.at + half].into_iter().find(|&bend| after < bend && bend <= until)
+    }
+
     /// What a server that knows announces at `now`.
     pub(super) fn announced(&self, now: Instant) -> Leap {
         match self.leap {
@@ -105,6 +112,9 @@ mod tests {
             let now = Instant::from_nanos(seconds * 1_000_000_000);
             assert_eq!(calendar.truth(now).nanos() - now.nanos(), shift, "{seconds} s");
         }
-        assert!(calendar.is_clear(Instant::ZERO + duration(600.0)));
+        let at = |s: f64| Instant::ZERO + duration(s);
+        assert!(calendar.is_clear(at(600.0)));
+        assert_eq!((calendar.bent(at(549.0), at(550.0)), calendar.bent(at(550.0), at(649.0))), (Some(at(550.0)), None));
+        assert_eq!(calendar.bent(at(600.0), at(650.5)), Some(at(650.0)));
     }
 }

@@ -3,12 +3,13 @@
 //! It sees only its counter, its clock, its packets and its devices, and does with the agent's outputs what
 //! `run/executor.rs` does on a real machine.
 
+mod view;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::Chance;
+use super::awareness::{Awareness, bit};
 use super::calendar::Calendar;
 use super::decisions::Decisions;
 use super::network::{Path, Road};
@@ -16,15 +17,18 @@ use super::oscillator::Counter;
 use super::outside::{Flight, FlightPlan, Happening, NEVER, Outside, Place};
 use super::phc::{Begun, Device};
 use super::scenario::{Guest, Steal};
-use super::statistics::{Look, Reach, Statistics};
+use super::statistics::{Reach, Statistics};
 use super::usefulness::Journeys;
 use crate::agent::{Agent, Input, NameId, Output, Setup};
 use crate::clock::{Clock, Simulated, Timebase};
 use crate::config::RefclockKind;
-use crate::core::{ReadError, Signal, SourceId};
+use crate::core::{ReadError, Signal, SourceId, SourceState};
 use crate::ntp::{Reply, Request, Responder, Token, Verdict};
-use crate::units::{Bound, Instant, Offset, Ppm};
+use crate::units::{Instant, Offset, Ppm};
 use crate::wire::ntp::{HEADER_LEN, Header};
+use view::Promise;
+
+pub use view::Violation;
 
 /// An event loop that comes later than this has been stalled.
 const STALL: Duration = Duration::from_secs(1);
@@ -32,49 +36,6 @@ const STALL: Duration = Duration::from_secs(1);
 const CLOCKSOURCE_CHECK: Duration = Duration::from_secs(10);
 /// A wake-up that was due, and still is, comes again after this.
 const SPIN_GUARD: Duration = Duration::from_millis(10);
-
-/// Whether the guest can know what happened to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awareness {
-    /// Nothing happened, or it had its chance.
-    Aware,
-    /// When it wakes up next.
-    Wakes,
-    /// When it has read a clock, or heard a server, after this true time.
-    Measures(Instant),
-}
-
-/// A promise as published, in plain numbers.
-#[derive(Clone, Copy, Debug)]
-struct Promise {
-    as_of: Instant,
-    error: f64,
-    growth: f64,
-}
-
-impl Promise {
-    fn of(bound: &Bound) -> Self {
-        let error = if bound.is_known() { bound.error.as_secs_f64() } else { f64::INFINITY };
-        Self { as_of: bound.as_of, error, growth: bound.growth.ratio().max(0.0) }
-    }
-
-    fn at(&self, now: Instant) -> f64 {
-        self.error + now.since(self.as_of).seconds().max(0.0) * self.growth
-    }
-}
-
-/// The truth outside of a bound.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Violation {
-    /// Seconds of true time since the start.
-    pub at: f64,
-    /// The clock's error and its bound, seconds.
-    pub clock: (f64, f64),
-    /// The line's.
-    pub line: (f64, f64),
-    /// What the agent decided last, oldest first.
-    pub decisions: Vec<String>,
-}
 
 /// A guest as it runs.
 #[derive(Debug)]
@@ -106,6 +67,7 @@ pub struct Machine {
     clocksource: (Instant, bool),
     awareness: Awareness,
     promises: (Promise, Promise),
+    looked: Instant,
     statistics: Statistics,
     reach: Reach,
     journeys: Journeys,
@@ -156,6 +118,7 @@ impl Machine {
             clocksource: (Instant::ZERO, false),
             awareness: Awareness::Aware,
             promises,
+            looked: Instant::ZERO,
             statistics: Statistics::default(),
             reach: Reach::new(0.0),
             journeys: Journeys::new(servers),
@@ -206,9 +169,7 @@ impl Machine {
     /// What the executor looks at before it tells the agent anything; true if the machine has slept.
     fn look_around(&mut self) -> bool {
         self.asleep = false;
-        if self.awareness == Awareness::Wakes {
-            self.awareness = Awareness::Aware;
-        }
+        self.awareness.woke();
         let slept = std::mem::take(&mut self.slept);
         if slept > Duration::ZERO {
             self.tell(Input::Signal(Signal::Suspended { slept }));
@@ -301,15 +262,16 @@ impl Machine {
         let index = usize::try_from(source.0).unwrap_or(usize::MAX);
         let Some(device) = self.devices.get_mut(index) else { return };
         let result = device.end(&self.calendar, begun, self.timebase.now());
-        self.measured(begun.read);
+        self.awareness.measured(begun.read, bit(63 - index % 16));
         self.tell(Input::Reading { source, result });
         self.execute(outside);
     }
 
-    fn measured(&mut self, at: Instant) {
-        if matches!(self.awareness, Awareness::Measures(since) if at > since) {
-            self.awareness = Awareness::Aware;
-        }
+    /// What happened at `since` shows only when most of the sources that answer were measured twice.
+    pub(super) fn compare_from(&mut self, since: Instant) {
+        let silent = [SourceState::Waiting, SourceState::Unreachable, SourceState::Unsynchronised, SourceState::Noselect];
+        let sources = self.agent.states().filter(|(_, _, state)| !silent.contains(state)).count();
+        self.awareness = Awareness::comparing(since, sources);
     }
 
     fn roads(&mut self, asked: Place) -> Option<&mut (Road, Road)> {
@@ -367,7 +329,11 @@ impl Machine {
         if let Ok((header, _)) = Header::parse(&flight.bytes) {
             self.journeys.add(flight.asked, outside.now.since(flight.left).seconds(), &header);
         }
-        self.measured(flight.left);
+        let source = match flight.asked {
+            Place::Server(i) => bit(i),
+            Place::Guest(i) => bit(32 + i),
+        };
+        self.awareness.measured(flight.left, source);
         // As the kernel would: a stamp of the clock, placed on the timebase by the clock's history.
         let received = self.clock.instant_of(self.clock.time());
         let to = Place::Guest(self.number).address();
@@ -387,7 +353,7 @@ impl Machine {
     /// Its counter runs at another rate.
     pub(super) fn retune(&mut self, now: Instant, frequency: f64) {
         self.counter.set_frequency(now, frequency);
-        self.awareness = Awareness::Measures(now);
+        self.compare_from(now);
     }
 
     /// Its kernel changed the clocksource, and tells whoever looks.
@@ -404,10 +370,16 @@ impl Machine {
     }
 
     /// It goes to another host, and does not see time pass.
-    pub(super) fn leave(&mut self, outside: &mut Outside, away: Duration, frequency: f64) {
+    pub(super) fn leave(&mut self, outside: &mut Outside, away: Duration, frequency: f64, told: bool) {
         self.counter.set_frequency(outside.now, frequency);
         self.stand_still(outside, away);
-        self.awareness = Awareness::Measures(outside.now + away);
+        let back = outside.now + away;
+        // What nobody tells of must be found out, the other rate too.
+        if told {
+            self.awareness = Awareness::Measures(back);
+        } else {
+            self.compare_from(back);
+        }
     }
 
     fn stand_still(&mut self, outside: &mut Outside, away: Duration) {
@@ -432,152 +404,5 @@ impl Machine {
     pub(super) fn reroute(&mut self, server: usize, path: Path) {
         self.paths[server].0.reroute(path.up);
         self.paths[server].1.reroute(path.down);
-    }
-
-    /// Looks at it, as nobody within could.
-    pub(super) fn look(&mut self, now: Instant) {
-        self.advance(now);
-        if self.asleep || !self.calendar.is_clear(now) {
-            return;
-        }
-        let raw = self.timebase.now();
-        let utc = self.calendar.truth(now);
-        let fraction = self.counter.at(now).1;
-        let offset = self.clock.ahead_of(utc) + fraction;
-        let line_offset = self.agent.core().line().ahead_of(utc, raw) + fraction;
-        let (line, clock) = self.agent.core().bounds(raw);
-        let (line, clock) = (Promise::of(&line).at(raw), Promise::of(&clock).at(raw));
-        let look = Look {
-            offset,
-            frequency: (1.0 + self.clock.rate().ratio()) * (1.0 + self.counter.frequency()) - 1.0,
-            bound: clock,
-            // What is published may be older; it must hold all the same.
-            clock_violated: offset.abs() > clock.min(self.promises.1.at(raw)),
-            line_violated: line_offset.abs() > line.min(self.promises.0.at(raw)),
-            unaware: self.awareness != Awareness::Aware,
-        };
-        if (look.clock_violated || look.line_violated) && !look.unaware && self.violation.is_none() {
-            self.violation = Some(Box::new(Violation {
-                at: now.since(Instant::ZERO).seconds(),
-                clock: (offset, clock.min(self.promises.1.at(raw))),
-                line: (line_offset, line.min(self.promises.0.at(raw))),
-                decisions: self.decisions.last().map(|(at, output)| format!("{at:?} {output:?}")).collect(),
-            }));
-        }
-        self.statistics.add(&look);
-        self.reach.add(now.since(Instant::ZERO).seconds(), offset);
-    }
-
-    pub(super) fn reset_statistics(&mut self) {
-        self.statistics = Statistics::default();
-        self.journeys.reset();
-    }
-
-    pub(super) const fn restart_reach(&mut self, from: f64) {
-        self.reach = Reach::new(from);
-    }
-
-    /// The agent.
-    #[must_use]
-    pub const fn agent(&self) -> &Agent {
-        &self.agent
-    }
-
-    /// The clock.
-    #[must_use]
-    pub const fn clock(&self) -> &Simulated {
-        &self.clock
-    }
-
-    /// What its counter shows.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.timebase.now()
-    }
-
-    /// How far its clock is ahead of the truth, seconds.
-    #[must_use]
-    pub fn clock_error(&self) -> f64 {
-        self.clock.ahead_of(self.calendar.truth(self.truth)) + self.counter.at(self.truth).1
-    }
-
-    /// How fast its counter truly is, as a ratio.
-    #[must_use]
-    pub const fn frequency(&self) -> f64 {
-        self.counter.frequency()
-    }
-
-    /// How far its line is ahead of the truth, seconds.
-    #[must_use]
-    pub fn line_error(&self) -> f64 {
-        self.agent.core().line().ahead_of(self.calendar.truth(self.truth), self.now()) + self.counter.at(self.truth).1
-    }
-
-    /// False while it stands still, and until it has woken up again.
-    #[must_use]
-    pub const fn is_awake(&self) -> bool {
-        !self.asleep
-    }
-
-    /// What was seen since the last reset.
-    #[must_use]
-    pub const fn statistics(&self) -> &Statistics {
-        &self.statistics
-    }
-
-    /// Seconds after which the clock stayed below each of [`LIMITS`](super::LIMITS) for a minute.
-    #[must_use]
-    pub const fn reached(&self) -> [Option<f64>; 4] {
-        self.reach.reached()
-    }
-
-    /// Requests sent since the start.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.requests
-    }
-
-    /// Readings of paravirtual clocks since the start.
-    #[must_use]
-    pub const fn readings(&self) -> u64 {
-        self.readings
-    }
-
-    /// Wake-ups that left something due; there should be none.
-    #[must_use]
-    pub const fn spins(&self) -> u64 {
-        self.spins
-    }
-
-    /// What the agent last wanted in its drift file.
-    #[must_use]
-    pub const fn saved(&self) -> Option<(Ppm, Ppm)> {
-        self.saved
-    }
-
-    /// A digest of all that the agent decided since the start.
-    #[must_use]
-    pub const fn digest(&self) -> u64 {
-        self.decisions.digest()
-    }
-
-    /// The last that the agent decided, oldest first, with the counter's reading.
-    pub fn decisions(&self) -> impl Iterator<Item = &(Instant, Output)> {
-        self.decisions.last()
-    }
-
-    /// The first time that the truth left a bound.
-    #[must_use]
-    pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_deref()
-    }
-
-    /// The bound that could be asked for: half the round trip and the root distance of the best source, six sigma
-    /// of reading noise and 100 ns. A paravirtual clock that is wrong by more is no source. Infinite while nothing was heard since the last reset.
-    #[must_use]
-    pub fn fair_bound(&self) -> f64 {
-        let devices = self.devices.iter().filter(|d| d.readings > 0 && d.tells_time && d.phc.present);
-        let reaches = devices.map(|d| (d.error(self.truth).abs().as_secs_f64(), d.reach())).filter(|(error, reach)| error <= reach);
-        reaches.map(|(_, reach)| reach).fold(f64::INFINITY, f64::min).min(self.journeys.best()) + 1e-7
     }
 }

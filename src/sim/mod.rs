@@ -5,6 +5,7 @@
 //! Deterministic: the same seed gives the same decisions. No tokio, no sys.
 
 mod action;
+mod awareness;
 mod calendar;
 mod catalogue;
 mod chance;

@@ -99,6 +99,8 @@ pub(super) struct Counter {
     raw: Instant,
     fraction: f64,
     next_step: Instant,
+    /// The last jump by chance.
+    jumped: Option<Instant>,
     running: bool,
 }
 
@@ -114,6 +116,7 @@ impl Counter {
             raw: Instant::ZERO,
             fraction: 0.0,
             next_step: Instant::ZERO + STEP,
+            jumped: None,
             running: true,
             model,
             chance,
@@ -136,6 +139,7 @@ impl Counter {
         if let Some(jumps) = self.model.jumps {
             if self.chance.happens(STEP.seconds() / jumps.every) {
                 self.walked += jumps.size * self.chance.normal();
+                self.jumped = Some(self.next_step);
             }
         }
         self.retune();
@@ -186,6 +190,11 @@ impl Counter {
     /// How fast it runs now, as a ratio.
     pub(super) const fn frequency(&self) -> f64 {
         self.frequency
+    }
+
+    /// When it jumped by chance since this was asked last.
+    pub(super) const fn take_jump(&mut self) -> Option<Instant> {
+        self.jumped.take()
     }
 
     /// Another rate from `at` on (another host), where the walk goes on.
