@@ -117,6 +117,9 @@ struct ReplayOptions {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Draw offsets and bounds over time (SVG)
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Files of one trace, the oldest first; `-` is standard input
     #[arg(value_name = "TRACE", required = true)]
     traces: Vec<PathBuf>,
@@ -189,7 +192,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),
         Command::Watch(viewing) => watch::show(&viewing),
-        Command::Replay(options) => replay::run(&options.traces, options.json),
+        Command::Replay(options) => replay::run(&options.traces, options.json, options.plot.as_deref()),
     }
 }
 

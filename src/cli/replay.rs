@@ -1,6 +1,8 @@
 //! `paraclock simulate --replay TRACE...`: what was recorded goes through the same core again, and what happened is told.
 
-use std::fs::File;
+mod picture;
+
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Failure {
     Compressed { file: String },
     #[error("{file}:{line}: {what}")]
     Wrong { file: String, line: u64, what: String },
+    #[error("{file} cannot be written: {reason}")]
+    Unwritable { file: String, reason: io::Error },
     #[error("{files}: there is no record in it: a trace is written with `log trace` and `logdir`")]
     Empty { files: String },
 }
@@ -41,9 +45,10 @@ struct Replayed {
     story: Story,
 }
 
-/// Replays the files in order, `-` being standard input. Fails too if a decision is not the one recorded.
-pub(super) fn run(paths: &[PathBuf], json: bool) -> ExitCode {
-    match replay(paths) {
+/// Replays the files in order, `-` being standard input, and draws what was seen into the file `plot` (SVG). Fails
+/// too if a decision is not the one recorded.
+pub(super) fn run(paths: &[PathBuf], json: bool, plot: Option<&Path>) -> ExitCode {
+    match replay(paths).and_then(|replayed| draw(&replayed, plot).map(|()| replayed)) {
         Ok(replayed) => {
             let same = replayed.story.different == 0;
             let printed = super::print(&if json { super::to_json(&replayed) } else { render(&replayed) });
@@ -64,6 +69,14 @@ fn replay(paths: &[PathBuf]) -> Result<Replayed, Failure> {
         return Err(Failure::Empty { files: files.join(", ") });
     }
     Ok(Replayed { files, left_out, story })
+}
+
+fn draw(replayed: &Replayed, plot: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = plot else { return Ok(()) };
+    let begin = replayed.story.span.map_or(Timestamp::UNIX_EPOCH, |span| span.0);
+    let title = format!("{}, from {} UTC", replayed.files.join(", "), stamp(begin));
+    fs::write(path, picture::draw(&title, &replayed.story))
+        .map_err(|reason| Failure::Unwritable { file: path.display().to_string(), reason })
 }
 
 /// One file through the replay; gives the lines left out.

@@ -4,16 +4,18 @@
 //! - `recorder`: the [`Heading`] that a file begins with, when a trace begins and when it goes on in another file.
 //! - `reader`: lines with their numbers to records; says what is wrong with a line and how to mend it.
 //! - `replay`: records to decisions, compared with those recorded.
-//! - `story`: what of that a person wants to see.
+//! - `story`: what of that a person wants to see; `curve`: the same over time, for a picture.
 //!
 //! Pure: the files belong to `run`, which writes them, and to `cli`, which reads them. `docs/traces.md` describes the lines.
 
+mod curve;
 mod reader;
 mod record;
 mod recorder;
 mod replay;
 mod story;
 
+pub use curve::{Column, Curve, Range};
 pub use reader::{Located, MAX_LINE, Reader, Wrong};
 pub use record::{Beginning, Decided, FORMAT, Fault, Heading, Record, RunId, TracedSource};
 pub use recorder::Recorder;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::curve::Curve;
 use super::reader::Located;
 use super::record::{Decided, Record};
 use super::replay::{Moment, Replay, Start};
@@ -36,6 +37,9 @@ pub struct Story {
     pub sources: Vec<SourceStory>,
     /// How it ended.
     pub end: Option<End>,
+    /// Offsets and bounds over time.
+    #[serde(skip)]
+    pub curve: Curve,
     #[serde(skip)]
     last: Last,
 }
@@ -66,6 +70,8 @@ pub struct Notable {
     pub at: Instant,
     /// When, by the line.
     pub time: Timestamp,
+    /// Seconds since the trace began.
+    pub elapsed: f64,
     /// What.
     pub what: Happening,
 }
@@ -220,6 +226,7 @@ impl Story {
                     Some(Start::Cold { missing }) => self.note(place, Happening::Gap { missing }),
                     Some(Start::Seamless) | None => return,
                 }
+                self.curve.pause(time);
                 // A core that has just begun has no past.
                 self.last = Last { at: moment.at, ..Last::default() };
             }
@@ -234,12 +241,20 @@ impl Story {
         self.note_changes(place, replay);
         let (line, clock) = core.bounds(moment.at);
         let remaining = core.line().ahead_of(core.course().at(moment.at), moment.at);
+        self.curve.look(moment.at, time, core.status().0, -remaining, line.is_known().then(|| line.at(moment.at).as_secs_f64()));
         self.end = Some(End { status: core.status().0, line, clock, remaining, frequency: core.line().frequency(), skew: core.skew() });
     }
 
     fn note(&mut self, place: Place, what: Happening) {
         if self.notable.len() < MOST_NOTABLE {
-            self.notable.push(Notable { file: place.file, line: place.line, at: place.at, time: place.time, what });
+            self.notable.push(Notable {
+                file: place.file,
+                line: place.line,
+                at: place.at,
+                time: place.time,
+                elapsed: self.curve.elapsed(),
+                what,
+            });
         } else {
             self.unlisted += 1;
         }
@@ -280,6 +295,7 @@ impl Story {
         let (Record::Event { what: Event::Sample(sample), .. }, Some(offset)) = (record, innovation) else { return };
         let Some(name) = self.last.name(sample.source).map(str::to_owned) else { return };
         let Some(source) = self.sources.iter_mut().find(|s| s.name == name) else { return };
+        self.curve.sample(&name, offset);
         let delay = sample.delay.as_secs_f64();
         source.least_delay = if source.samples == 0 { delay } else { source.least_delay.min(delay) };
         source.samples += 1;

@@ -143,6 +143,25 @@ fn what_is_no_trace_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_picture_is_well_formed_and_shows_what_happened() {
+    let replayed = replayed(&[&trace()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("night.svg");
+    draw(&replayed, Some(&path)).unwrap();
+    let svg = fs::read_to_string(&path).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"));
+    for words in
+        ["trace.0, from 2026-11-20 12:00:00.000 UTC", ">192.0.2.1<", ">ntp2.example.com<", "somebody else moved the clock by +5000ms"]
+    {
+        assert!(svg.contains(words), "{words}: {svg}");
+    }
+    let open = svg.matches("<text").count() + svg.matches("<title").count();
+    assert_eq!(open, svg.matches("</text>").count() + svg.matches("</title>").count());
+    assert!(picture::draw("a <b> & c", &replayed.story).contains("a &lt;b&gt; &amp; c"));
+    assert!(draw(&replayed, Some(&dir.path().join("no/such/night.svg"))).unwrap_err().to_string().contains("cannot be written"));
+}
+
+#[test]
 fn every_happening_has_words() {
     let restored = Generation { disruption_marker: 1, vm_generation: Some(1) };
     let migrated = Generation { disruption_marker: 2, vm_generation: Some(1) };
