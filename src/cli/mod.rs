@@ -64,9 +64,6 @@ enum Command {
     Waitsync(waitsync::Options),
     /// Watch offset, error bound and sources live
     Watch(Viewing),
-    /// Replay a trace
-    #[command(hide = true)]
-    Replay(ReplayOptions),
 }
 
 /// Options of `run`.
@@ -109,20 +106,6 @@ pub struct DemoOptions {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Options of `replay`.
-#[derive(Args, Clone, Debug)]
-struct ReplayOptions {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Draw offsets and bounds over time (SVG)
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
-    /// Files of one trace, the oldest first; `-` is standard input
-    #[arg(value_name = "TRACE", required = true)]
-    traces: Vec<PathBuf>,
 }
 
 /// Options of every command that looks at a running daemon.
@@ -192,7 +175,6 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),
         Command::Watch(viewing) => watch::show(&viewing),
-        Command::Replay(options) => replay::run(&options.traces, options.json, options.plot.as_deref()),
     }
 }
 
@@ -239,6 +221,14 @@ mod tests {
         assert_eq!(options.directives, ["server 192.0.2.1 iburst", "port 0"]);
         assert_eq!((options.shadow, options.foreground, options.user.as_deref()), (true, 1, Some("nobody")));
         assert_eq!(options.file, Some("/etc/x.conf".into()));
+    }
+
+    #[test]
+    fn traces_are_replayed_instead_of_scenarios() {
+        assert!(matches!(parse("paraclock simulate --replay trace.log.1 trace.log --json --plot x.svg"), Command::Simulate(_)));
+        for words in ["simulate s4 --replay trace.log", "simulate --replay trace.log --seeds 3", "simulate --replay"] {
+            assert!(CommandLine::try_parse_from(["paraclock"].into_iter().chain(words.split(' '))).is_err(), "{words}");
+        }
     }
 
     #[test]

@@ -51,6 +51,14 @@ pub(super) struct Options {
     /// Run your own configuration: its servers stand for the scenario's, in order
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Replay a trace that the daemon recorded (`log trace`): its files, the oldest first, or - for standard input
+    #[arg(
+        long,
+        value_name = "TRACE",
+        num_args = 1..,
+        conflicts_with_all = ["scenarios", "all", "list", "show", "seeds", "first_seed", "seed", "config", "plot_from", "plot_until"]
+    )]
+    replay: Vec<PathBuf>,
     /// How many threads (as many as there are processors)
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -81,6 +89,9 @@ pub(super) fn simulate(options: &Options) -> ExitCode {
             Some(text) => print(text),
             None => complain(&unknown(name)),
         };
+    }
+    if !options.replay.is_empty() {
+        return super::replay::run(&options.replay, options.json, options.plot.as_deref());
     }
     let experiments = match chosen(options) {
         Ok(experiments) => experiments,
