@@ -13,8 +13,10 @@ const CERTAIN_SIGMAS: f64 = 10.0;
 /// Over how much of sigma of phase / sigma of frequency: the error that is left in the phase costs as much as the
 /// slew costs in frequency where this is 1; less is in favour of phase.
 const SPREAD: f64 = 0.34;
+/// An offset beyond so many sigmas is an error to be removed, and does not slow its own removal down any more.
+const NOISE_SIGMAS: f64 = 2.0;
 /// A correction takes at least so many intervals: slewing faster would cost more in frequency than it gains in phase.
-const SHORTEST_SPREAD: f64 = 1.35;
+const SHORTEST_SPREAD: f64 = 1.3;
 /// A frequency with a larger sigma than this is not known yet: no oscillator strays so far between two polls.
 const UNKNOWN: f64 = 1e-6;
 /// Noise is not spread over more than this, seconds.
@@ -101,7 +103,9 @@ impl Discipline {
             // Exponential approach, never slower than spreading it would be.
             FAST_TIME.min(interval)
         } else {
-            (SPREAD * doubt.phase.hypot(remaining) / doubt.frequency).min(LONGEST_SPREAD).max(SHORTEST_SPREAD * interval)
+            (SPREAD * doubt.phase.hypot(size.min(NOISE_SIGMAS * doubt.phase)) / doubt.frequency)
+                .min(LONGEST_SPREAD)
+                .max(SHORTEST_SPREAD * interval)
         };
         Correction::Slew { offset, over: duration(over.max(size / max_slew)), frequency }
     }
