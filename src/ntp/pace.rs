@@ -18,9 +18,9 @@ const BURST_SPACING: Duration = Duration::from_secs(2);
 const WARM_UP_GROWTH: f64 = 1.5;
 /// The interval for samples that bring nothing, seconds, where `maxpoll` is 10 or less: such that no scenario of the
 /// simulator asks oftener than chronyd does in it.
-const CALM: f64 = 1550.0;
+const CALM: f64 = 1850.0;
 /// The gain at which the interval is half of that.
-const HALVING_GAIN: f64 = 2.0;
+const HALVING_GAIN: f64 = 1.5;
 /// An interval never grows faster than this.
 const GROWTH: f64 = 2.0;
 /// A sample so many sigmas off means that something has changed: look sooner.
@@ -169,7 +169,7 @@ mod tests {
     fn warms_up_and_then_never_asks_too_often() {
         let mut pace = default();
         let first: Vec<f64> = (0..10).map(|_| pace.on_request(false).as_secs_f64()).collect();
-        assert_eq!(first[..2], [2.0, 3.2]);
+        assert_eq!(first[..3], [2.0, 3.0, 4.5]);
         assert!(first.windows(2).all(|w| w[0] <= w[1]) && (first[9] - 64.0).abs() < 1e-9, "{first:?}");
         let mut fixed = Pace::new(Poll::new(4), Poll::new(4), false);
         assert_eq!(fixed.on_request(false), Duration::from_secs(16));
