@@ -82,6 +82,8 @@ class Test:
         finally:
             try:
                 (self.logs / f"{self.name}-{self.guests}.paraclock.log").write_text(agent.read_log())
+                # For `paraclock simulate --replay`.
+                (self.logs / f"{self.name}-{self.guests}.trace.log").write_text(guest.ask("cat /run/log/trace.log")[1])
             except (Failure, OSError):
                 pass  # the guest is gone; its console log says why
 
@@ -96,7 +98,9 @@ class Paraclock:
         self.guest = guest
 
     def start(self, config):
-        common = f"driftfile /var/lib/paraclock/drift\nmetrics 0.0.0.0:{METRICS_PORT}\ncontrol {SOCKET}\n"
+        self.guest.run("mkdir -p /run/log")
+        common = "logdir /run/log\nlog trace\n"
+        common += f"driftfile /var/lib/paraclock/drift\nmetrics 0.0.0.0:{METRICS_PORT}\ncontrol {SOCKET}\n"
         self.guest.write(CONFIG, config + common)
         self.guest.run(
             f"rm -f {SOCKET} /run/exit; (paraclock run -f {CONFIG} >>/run/paraclock.log 2>&1 &"
