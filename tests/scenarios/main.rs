@@ -1,5 +1,6 @@
 //! Seeded scenarios: each states a behaviour that matters, for the agent that production runs.
 
+mod catalogue;
 mod discipline;
 mod disruption;
 mod protocol;

@@ -61,10 +61,14 @@ fn losing_half_of_all_packets_is_survived() {
 #[test]
 fn the_same_seed_makes_the_same_decisions() {
     let scenario = guest(&["server 10.0.0.1 iburst", "refclock PHC /dev/ptp0 poll 2 dpoll -2"]).server(truthful(), link_local()).phc(phc());
-    let run = || {
-        let mut world = World::new(&scenario, 42);
-        world.run_until(3000.0);
-        format!("{:?} {:?}", world.agent().published(), world.statistics())
+    let run = |seed, stops: &[f64]| {
+        let mut world = World::new(&scenario, seed);
+        for &stop in stops {
+            world.run_until(stop);
+        }
+        (world.digest(), format!("{:?} {:?}", world.agent().published(), world.statistics()))
     };
-    assert_eq!(run(), run());
+    assert_eq!(run(42, &[3000.0]), run(42, &[3000.0]));
+    assert_eq!(run(42, &[3000.0]), run(42, &[0.3, 17.25, 1000.0, 3000.0]), "whoever looks changes nothing");
+    assert_ne!(run(42, &[3000.0]).0, run(43, &[3000.0]).0);
 }

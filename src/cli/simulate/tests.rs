@@ -149,3 +149,28 @@ fn what_cannot_be_run_is_said_with_what_to_do() {
     std::fs::write(&empty, "makestep 1 3\n").unwrap();
     assert!(adapt::read(&empty).unwrap_err()[0].contains("it names no source"));
 }
+
+#[test]
+fn options_that_make_no_sense_together_are_refused() {
+    /// The command alone.
+    #[derive(clap::Parser, Debug)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+    let parse = |words: &str| <Line as clap::Parser>::try_parse_from(words.split(' ')).map(|line| line.options);
+    let options = parse("simulate S4 mine.toml --seeds 25 --first-seed 100").unwrap();
+    assert_eq!((options.scenarios.len(), options.seeds().len(), options.seeds()[0], options.seeds()[24]), (2, 25, 100, 124));
+    assert_eq!(parse("simulate S4 --seed 7").unwrap().seeds(), [7]);
+    assert_eq!(parse("simulate --replay a b --json").unwrap().replay.len(), 2);
+    for wrong in [
+        "simulate S4 --seed 7 --seeds 3",
+        "simulate S4 --seeds 0",
+        "simulate S4 --jobs 0",
+        "simulate --list S4",
+        "simulate --replay trace.log --seed 3",
+        "simulate S4 --plot-from 3",
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
