@@ -112,3 +112,12 @@ fn what_is_no_toml_is_refused_at_its_place() {
     assert!(found.len() == 1 && found[0].starts_with("test.toml:1:12: error: "), "{found:?}");
     assert_eq!(errors(&"#".repeat(MOST_BYTES + 1)).len(), 1);
 }
+
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let text = include_str!("../../../docs/simulate.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let experiment = Experiment::parse("example", "docs/simulate.md", example).unwrap();
+    assert_eq!((experiment.scenario.servers.len(), experiment.scenario.actions.len()), (2, 1));
+    assert_eq!(experiment.run(1, |_| true).map(|figures| figures[0].steps), Some(1), "it is put right after the restore");
+}
