@@ -33,6 +33,9 @@ const EXPLAINED: f64 = 3.0;
 const ENOUGH: usize = 8;
 /// Memory of the gain: so many samples.
 const GAIN_MEMORY: f64 = 8.0;
+/// Where only one way queues the estimate is as good as the floor is known, and its doubt falls with the number of samples, not
+/// with the root of it: each is worth so much more.
+const FLOOR_GAIN: f64 = 3.0;
 /// One sample cannot tell more of the gain than this.
 const MOST_GAIN: f64 = 60.0;
 
@@ -309,8 +312,8 @@ impl Filter {
 
     /// How much of what is known each sample brings: variance before it over variance after it, less one.
     #[must_use]
-    pub const fn gain(&self) -> f64 {
-        self.gain
+    pub fn gain(&self) -> f64 {
+        self.gain * (1.0 + FLOOR_GAIN * self.bank.mean().one_sided)
     }
 
     /// Root mean square of recent innovations, seconds.

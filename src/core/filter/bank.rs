@@ -64,6 +64,8 @@ pub(super) struct Estimate {
     pub(super) wander2: f64,
     /// Mean variance of the noise.
     pub(super) noise: f64,
+    /// The weight of the hypotheses in which only one way queues, 0 to 1.
+    pub(super) one_sided: f64,
 }
 
 impl Estimate {
@@ -186,11 +188,13 @@ impl Bank {
             mean.frequency += *weight * h.frequency;
             mean.wander2 += *weight * h.wander2;
             mean.noise += *weight * h.noise;
+            mean.one_sided += *weight * h.side.abs();
         }
         mean.phase /= sum;
         mean.frequency /= sum;
         mean.wander2 /= sum;
         mean.noise /= sum;
+        mean.one_sided /= sum;
         for (h, weight) in self.hypotheses.iter().zip(&weights) {
             let (phase, frequency) = (h.phase - mean.phase, h.frequency - mean.frequency);
             mean.p00 += *weight * (h.p00 + phase * phase);
