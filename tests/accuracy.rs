@@ -26,7 +26,7 @@ fn rows() -> Vec<Row> {
     let experiments: Vec<Experiment> = compared.collect();
     assert_eq!(experiments.len(), 17, "all rows are there");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let run = |experiment: &Experiment| SEEDS.map(|seed| experiment.run(seed, |_| true).unwrap().remove(0)).collect();
+    let run = |experiment: &Experiment| SEEDS.map(|seed| experiment.run(seed, |_| true).expect("nobody stops it").remove(0)).collect();
     let next = &AtomicUsize::new(0);
     let experiments = &experiments;
     std::thread::scope(|scope| {
@@ -41,7 +41,7 @@ fn rows() -> Vec<Row> {
                 })
             })
             .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("no scenario panics")).collect()
     })
 }
 
@@ -52,7 +52,7 @@ fn the_core_keeps_to_its_targets() {
     let rows = rows();
     for row in &rows {
         let name = &row.experiment.name;
-        let chronyd = row.experiment.chronyd.unwrap();
+        let chronyd = row.experiment.chronyd.expect("chosen for it");
         let mut hold = |what: &str, value: f64, limit: f64| {
             if value > limit {
                 broken.push(format!("{name}: {what} is {value:.3}, the limit is {limit:.3}"));
@@ -65,7 +65,7 @@ fn the_core_keeps_to_its_targets() {
         hold("RMS frequency error over chronyd's", row.median(|f| f.frequency_rms) / chronyd.frequency, if far { 1.3 } else { 1.0 });
         if let Some(poll) = chronyd.poll {
             // A thousandth for the last request before the end.
-            hold("requests over chronyd's", poll / row.median(|f| f.poll.unwrap()), 1.002);
+            hold("requests over chronyd's", poll / row.median(|f| f.poll.expect("it asks servers")), 1.002);
         }
         let stepped = row.experiment.reach_from > 0.0;
         let below_noise = far || name.eq_ignore_ascii_case("s6");
