@@ -2,7 +2,7 @@
 //!
 //! A request brings something new only if the oscillator has had time to stray or the path is quiet enough to show
 //! it. What it brought is the *gain* (variance of the phase before over after it, less one). Spending requests evenly
-//! well means an interval of `CALM` / (1 + gain / 2): long where a sample drowns in the path's noise, short where the
+//! well means an interval of `CALM` / (1 + gain / `HALVING_GAIN`): long where a sample drowns in the path's noise, short where the
 //! oscillator is the restless part. The beginning is quicker, as nothing is known yet: a warm-up of requests
 //! further and further apart, which the longer intervals afterwards more than pay back.
 
