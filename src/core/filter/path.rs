@@ -60,11 +60,12 @@ impl Path {
         // The sum of two exponential delays has a density that rises from zero: the k-th smallest of n lies
         // at about theta sqrt(2k/n), the smallest on average at 0.886 theta sqrt(2/n). Its spread tells the rest.
         let spread = self.lowest[self.lowest.len() - 1] - floor;
-        let doubt = spread * MEAN_LEAST / (kept.sqrt() - MEAN_LEAST);
+        // But no path takes less than no time.
+        let doubt = (spread * MEAN_LEAST / (kept.sqrt() - MEAN_LEAST)).min(floor);
         // A few delays may all have been held up alike.
         let few = floor / (2.0 * count(self.seen));
         // One exponential delay alone: the k-th smallest lies at theta k/n.
-        Queueing { excess, doubt: doubt.max(few), one_sided_doubt: spread / (kept - 1.0) }
+        Queueing { excess, doubt: doubt.max(few), one_sided_doubt: (spread / (kept - 1.0)).min(floor) }
     }
 
     fn keep_low(&mut self, delay: f64) {
@@ -105,6 +106,16 @@ mod tests {
         }
         assert!(last < 2e-5, "{last:e}");
         assert!((path.observe(1.5e-3).excess - 5e-4).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_floor_is_never_below_nothing() {
+        let mut path = Path::default();
+        for delay in [7e-3, 2.6e-3, 11.6e-3] {
+            path.observe(delay);
+        }
+        let quick = path.observe(3.8e-4);
+        assert!(quick.doubt <= 3.8e-4 && quick.one_sided_doubt <= 3.8e-4, "{quick:?}");
     }
 
     #[test]
