@@ -16,7 +16,7 @@ const SPREAD: f64 = 0.34;
 /// An offset beyond so many sigmas is an error to be removed, and does not slow its own removal down any more.
 const NOISE_SIGMAS: f64 = 2.0;
 /// A correction takes at least so many intervals: slewing faster would cost more in frequency than it gains in phase.
-const SHORTEST_SPREAD: f64 = 1.3;
+const SHORTEST_SPREAD: f64 = 1.4;
 /// A frequency with a larger sigma than this is not known yet: no oscillator strays so far between two polls.
 const UNKNOWN: f64 = 1e-6;
 /// Noise is not spread over more than this, seconds.
