@@ -214,6 +214,15 @@ impl Agent {
         self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str())
     }
 
+    /// The server that a source asks; `None` for a refclock.
+    #[must_use]
+    pub fn server(&self, id: SourceId) -> Option<SocketAddr> {
+        self.sources.iter().find(|s| s.id == id).and_then(|s| match &s.kind {
+            Kind::Ntp(association) => Some(association.address()),
+            Kind::Local(_) => None,
+        })
+    }
+
     /// Every source with its name and state.
     pub fn states(&self) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
         self.sources.iter().map(move |s| (s.id, s.name.as_str(), self.core.state(s.id)))

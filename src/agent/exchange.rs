@@ -58,6 +58,7 @@ impl Setup {
             foreign_step: config.foreign_step,
             clock_leaps: false,
             leap_steps: matches!(config.leap_second_mode, LeapSecondMode::System | LeapSecondMode::Step),
+            leap_slews: config.leap_second_mode == LeapSecondMode::Slew,
         };
         Self {
             core,

@@ -6,6 +6,7 @@
 //! bounds rest on. `docs/sync-core.md` has the mathematics.
 
 mod bank;
+mod chord;
 mod normal;
 mod path;
 
@@ -17,6 +18,7 @@ use super::event::Sample;
 use super::line::Line;
 use crate::units::{Instant, Offset, Ppm, Timestamp, count};
 use bank::Bank;
+use chord::Chord;
 use path::Path;
 
 /// One sigma of an unknown oscillator's frequency: a TSC calibrated by a hypervisor is seldom worse.
@@ -24,11 +26,13 @@ const UNKNOWN_FREQUENCY: f64 = 1e-4;
 /// How many sigmas of noise go into intervals.
 const NOISE_SIGMAS: f64 = 6.0;
 /// How many of the frequency: it adds to intervals that are already wider than the truth needs.
-const FREQUENCY_SIGMAS: f64 = 5.0;
+pub(super) const FREQUENCY_SIGMAS: f64 = 5.0;
 /// Samples kept for statistics, as in `chronyc sourcestats`.
 const HISTORY: usize = 64;
 /// So many sigmas of an innovation are noise; what is more may be a drift that the model does not know.
 const EXPLAINED: f64 = 3.0;
+/// Two intervals that share less than this part of the smaller one agree by chance.
+const SLIVER: f64 = 0.1;
 /// As many innovations are needed before they limit what the timebase is supposed to do.
 const ENOUGH: usize = 8;
 /// Memory of the gain: so many samples.
@@ -80,10 +84,11 @@ pub struct Filter {
     /// The source's time is within base + [low, high], supposing the frequency keeps to its uncertainty.
     low: f64,
     high: f64,
-    /// Since when, and with what half width, the interval has been followed, and what was known of the frequency then.
-    began: Instant,
-    first_half: f64,
+    /// What was known of the frequency when the interval began, and what measurements have proven since.
     prior_sigma: f64,
+    chord: Chord,
+    /// They have proven that the model knows the frequency as well as it says.
+    confirmed: bool,
     /// What the timebase may do beyond all that is learned (`maxclockerror`).
     max_drift: f64,
     history: ArrayVec<Past, HISTORY>,
@@ -109,9 +114,9 @@ impl Filter {
             path: Path::default(),
             low: f64::NEG_INFINITY,
             high: f64::INFINITY,
-            began: Instant::ZERO,
-            first_half: f64::INFINITY,
             prior_sigma: sigma,
+            chord: Chord::new(Instant::ZERO, Timestamp::UNIX_EPOCH, 0.0, f64::INFINITY),
+            confirmed: false,
             max_drift: max_drift.ratio().abs(),
             history: ArrayVec::new(),
             worst_drift: f64::INFINITY,
@@ -143,23 +148,35 @@ impl Filter {
         self.base = self.base + by;
     }
 
-    /// The frequency may now differ by `sigma` (a change of clocksource).
-    pub fn doubt_frequency(&mut self, sigma: Ppm) {
+    /// The frequency may differ by `sigma` since an instant at most `since` before `now` (a change of clocksource).
+    pub fn doubt_frequency(&mut self, now: Instant, sigma: Ppm, since: Duration) {
+        if self.set && now > self.at {
+            // Until then it was what was known.
+            self.predict(now);
+        }
+        let strayed = sigma.ratio() * since.as_secs_f64();
+        self.low -= FREQUENCY_SIGMAS * strayed;
+        self.high += FREQUENCY_SIGMAS * strayed;
+        self.bank.doubt_phase(strayed * strayed);
         self.bank.doubt_frequency(sigma.ratio() * sigma.ratio(), UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
         self.prior_sigma = self.prior_sigma.max(self.bank.mean().p11.sqrt());
-        self.began = self.at;
+        self.chord = Chord::new(self.at, self.base, (self.low + self.high) / 2.0, (self.high - self.low) / 2.0);
+        self.confirmed = false;
         self.history.clear();
         self.worst_drift = f64::INFINITY;
     }
 
     /// Takes in a sample.
     pub fn update(&mut self, sample: &Sample) -> Update {
-        let delay = sample.delay.as_secs_f64();
+        // In true time: a slow counter sees a shorter delay.
+        let (frequency, variance) = self.frequency();
+        let delay = sample.delay.as_secs_f64() * (1.0 + frequency);
         let dispersion = sample.dispersion.as_secs_f64();
         // Six sigmas of what the delay does not explain: reading noise of a device, stamps of a kernel.
         // And what the source itself may be wrong by: the interval is to hold the truth.
         let root = sample.root_delay.as_secs_f64() / 2.0 + sample.root_dispersion.as_secs_f64();
-        let half = delay / 2.0 + dispersion + NOISE_SIGMAS * self.bank.mean().noise.sqrt() + root;
+        let half =
+            delay / 2.0 * (1.0 + FREQUENCY_SIGMAS * variance.sqrt()) + dispersion + NOISE_SIGMAS * self.bank.mean().noise.sqrt() + root;
         let queueing = self.path.observe(delay);
         if !self.set {
             self.set_phase(sample, half, delay * delay / 12.0);
@@ -181,12 +198,16 @@ impl Filter {
             let wrong = (innovation / elapsed.max(1e-3)).abs().min(UNKNOWN_FREQUENCY);
             self.bank.doubt_frequency(wrong * wrong, UNKNOWN_FREQUENCY * UNKNOWN_FREQUENCY);
             self.set_phase(sample, half, variance);
+            // If it was the rate, it may have changed just now, and by more than the mean since the last sample says.
+            self.prior_sigma = UNKNOWN_FREQUENCY;
             return Update::Jumped(Offset::from_seconds(innovation));
         }
         let before = self.bank.mean().p00;
         let sigma = (before + variance).sqrt();
         let excess = (innovation.abs() - EXPLAINED * sigma).max(0.0);
-        if excess > 0.0 {
+        let shared = self.high.min(measured + half) - self.low.max(measured - half);
+        let touching = shared < SLIVER * (self.high - self.low).min(2.0 * half);
+        if excess > 0.0 || touching {
             // Not what the model expects: what was known before may be wrong by more than it grew. The measurement is not.
             self.low = measured - half;
             self.high = measured + half;
@@ -197,6 +218,9 @@ impl Filter {
         self.bank.update(measured, &queueing);
         // The hard interval is truth; an estimate outside of it is not.
         self.bank.clamp(self.low, self.high);
+        self.chord.lead_to(sample.at, self.base, measured, half);
+        self.confirmed |=
+            self.chord.is_long() && self.chord.away(self.bank.mean().frequency) <= FREQUENCY_SIGMAS * self.bank.mean().p11.sqrt();
         self.note(sample.at, innovation, excess, elapsed.max(1e-3));
         let gain = (before / self.bank.mean().p00 - 1.0).clamp(0.0, MOST_GAIN);
         self.gain += (gain - self.gain) / count(self.seen).min(GAIN_MEMORY);
@@ -210,8 +234,8 @@ impl Filter {
         self.bank.set_phase(0.0, variance.max(half * half / 3.0));
         self.low = -half;
         self.high = half;
-        self.began = sample.at;
-        self.first_half = half;
+        self.chord = Chord::new(sample.at, sample.reference, 0.0, half);
+        self.confirmed = false;
         self.prior_sigma = self.bank.mean().p11.sqrt();
         self.history.clear();
         self.worst_drift = f64::INFINITY;
@@ -259,17 +283,16 @@ impl Filter {
 
     /// The frequency's possible error `dt` seconds ahead, as a ratio.
     ///
-    /// The noise model may be too hopeful, the intervals are not: two of them, some time apart, allow every
-    /// frequency that leads from one into the other. Before that says anything, what was known before holds.
+    /// The noise model may be too hopeful, above all at first; until measurements have proven it right, it counts what they
+    /// prove themselves, and before that says anything, what was known before.
     /// To this comes what no model knows: as much as the innovations have shown, and `maxclockerror` until they can.
     fn growth_at(&self, dt: f64) -> f64 {
         let mean = self.bank.mean();
         let sigma = (mean.p11 + mean.wander2 * dt.max(0.0)).sqrt();
-        let span = self.at.since(self.began).seconds();
-        let allowed = (self.first_half + (self.high - self.low) / 2.0) / span.max(1e-3);
-        let known = FREQUENCY_SIGMAS * self.prior_sigma.max(sigma);
+        let modelled = FREQUENCY_SIGMAS * sigma;
+        let proven = if self.confirmed { 0.0 } else { self.chord.away(mean.frequency).min(FREQUENCY_SIGMAS * self.prior_sigma) };
         let unmodelled = if self.worst_drift.is_finite() { self.worst_drift } else { self.max_drift };
-        allowed.max(FREQUENCY_SIGMAS * sigma).min(known) + unmodelled
+        modelled.max(proven) + unmodelled
     }
 
     /// The source's line.
@@ -308,6 +331,12 @@ impl Filter {
     #[must_use]
     pub fn growth(&self, now: Instant) -> Ppm {
         Ppm::from_ratio(self.growth_at(now.since(self.at).seconds()))
+    }
+
+    /// Mean square of the wander: variance of the frequency gained each second.
+    #[must_use]
+    pub const fn wander2(&self) -> f64 {
+        self.bank.mean().wander2
     }
 
     /// How much of what is known each sample brings: variance before it over variance after it, less one.

@@ -34,6 +34,8 @@ const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
 const SAVED_SKEW: Ppm = Ppm::new(5.0);
 /// What a change of clocksource or host may do to the timebase's rate.
 const NEW_RATE_SIGMA: Ppm = Ppm::new(50.0);
+/// The kernel may have changed its clocksource so long before we hear of it: it is looked up every 10 s, when there is time.
+const CLOCKSOURCE_UNSEEN: Duration = Duration::from_secs(12);
 /// The kernel lets maxerror grow by itself at this rate.
 const KERNEL_GROWTH: f64 = 500e-6;
 /// For so long after an announcement a slew may run on unattended within the error announced.
@@ -63,6 +65,9 @@ pub struct CoreOptions {
     pub clock_leaps: bool,
     /// Otherwise it is stepped (`leapsecmode system` and `step`) rather than corrected like any error.
     pub leap_steps: bool,
+    /// It is slewed from the leap second on (`leapsecmode slew`); if neither, it is corrected with the next update.
+    #[serde(default)]
+    pub leap_slews: bool,
 }
 
 impl Default for CoreOptions {
@@ -77,6 +82,7 @@ impl Default for CoreOptions {
             foreign_step: ForeignStep::Undo,
             clock_leaps: false,
             leap_steps: true,
+            leap_slews: false,
         }
     }
 }
@@ -157,6 +163,9 @@ pub struct Core {
     line: Line,
     skew: f64,
     sigma: f64,
+    /// How the frequency wanders, and how fast the bound grew at the last update.
+    wander2: f64,
+    learned_growth: Ppm,
     line_bound: Bound,
     course: Course,
     status: Status,
@@ -185,6 +194,8 @@ impl Core {
             line: Line::new(now, course.at(now), frequency),
             skew: drift.map_or(1e-4, |d| d.1.ratio()),
             sigma: f64::INFINITY,
+            wander2: 0.0,
+            learned_growth: Ppm::ZERO,
             line_bound: Bound::UNKNOWN,
             course,
             status: Status::Unsynchronised,
@@ -342,11 +353,12 @@ impl Core {
             }
             Signal::ClocksourceChanged => {
                 for source in &mut self.sources {
-                    source.filter.doubt_frequency(NEW_RATE_SIGMA);
+                    source.filter.doubt_frequency(now, NEW_RATE_SIGMA, CLOCKSOURCE_UNSEEN);
                 }
-                let at = self.line_bound.at(now);
-                let growth = Ppm::new(self.line_bound.growth.ppm() + 6.0 * NEW_RATE_SIGMA.ppm());
-                self.line_bound = Bound { as_of: now, error: at, growth };
+                let strayed = Ppm::new(6.0 * NEW_RATE_SIGMA.ppm());
+                let unseen = duration(strayed.ratio() * CLOCKSOURCE_UNSEEN.as_secs_f64());
+                let growth = Ppm::new(self.line_bound.growth.ppm() + strayed.ppm());
+                self.line_bound = Bound { as_of: now, error: self.line_bound.at(now).saturating_add(unseen), growth };
                 self.decide(now, Some(Correction::Hold))
             }
             Signal::Stalled { .. } => self.on_tick(now),
@@ -358,7 +370,7 @@ impl Core {
         for source in &mut self.sources {
             source.filter.reset();
             if !same_machine {
-                source.filter.doubt_frequency(NEW_RATE_SIGMA);
+                source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
             }
             if !source.options.noselect {
                 source.state = SourceState::Waiting;
@@ -413,6 +425,7 @@ impl Core {
         let Some((low, high)) = selection else {
             if self.status == Status::Synchronised {
                 self.set_status(now, Status::Holdover);
+                self.state_growth(now);
                 return Some(Correction::Hold);
             }
             return None;
@@ -422,19 +435,22 @@ impl Core {
         let (best_id, best_frequency) = (best.id, best.filter.frequency());
         let heard = measured
             .is_none_or(|id| self.sources.iter().any(|s| s.id == id && matches!(s.state, SourceState::Selected | SourceState::Combined)));
-        if !heard && self.status == Status::Synchronised {
+        if !heard && self.status == Status::Synchronised && self.reference.is_some_and(|r| r.source == best_id) {
             return None;
         }
         let combined = self.combine(now, origin);
         let frequency = combined.frequency.clamp(-self.options.max_drift.ratio(), self.options.max_drift.ratio());
+        // What is not believed of the frequency is missing from the line.
+        let unbelieved = Ppm::from_ratio((combined.frequency - frequency).abs());
         let centre = combined.phase;
         self.line = Line::through(now, origin, centre, frequency);
         self.sigma = combined.sigma;
         self.skew = combined.skew;
         let error = (high - centre).max(centre - low).max(0.0);
-        let growth = combined.growth;
+        let growth = Ppm::new(combined.growth.ppm() + unbelieved.ppm());
         // A nanosecond for the rounding of timestamps.
         self.line_bound = Bound { as_of: now, error: duration(error + 1e-9), growth };
+        (self.learned_growth, self.wander2) = (growth, combined.wander2);
         let remaining = self.remaining(now);
         let recovered = self.status == Status::Disrupted;
         let interval = self.reference.map_or(16.0, |r| now.since(r.at).seconds().clamp(0.25, 1024.0));
@@ -565,6 +581,12 @@ impl Core {
     #[must_use]
     pub fn state(&self, id: SourceId) -> SourceState {
         self.sources.iter().find(|s| s.id == id).map_or(SourceState::Waiting, |s| s.state)
+    }
+
+    /// The last sample of a source.
+    #[must_use]
+    pub fn last_sample(&self, id: SourceId) -> Option<&Sample> {
+        self.sources.iter().find(|s| s.id == id).and_then(|s| s.last.as_ref())
     }
 
     /// What is known of one source.

@@ -135,6 +135,14 @@ impl Bank {
         self.mean.phase += by;
     }
 
+    /// The phase may be wrong by more than thought.
+    pub(super) fn doubt_phase(&mut self, variance: f64) {
+        for h in &mut self.hypotheses {
+            h.p00 += variance;
+        }
+        self.combine();
+    }
+
     /// The frequency may be wrong by more than thought, but by no more than `most` (variances).
     pub(super) fn doubt_frequency(&mut self, variance: f64, most: f64) {
         for h in &mut self.hypotheses {

@@ -2,17 +2,32 @@
 
 use super::{Core, KERNEL_GROWTH, RESTATE, UNATTENDED};
 use crate::core::event::{Announcement, Correction, Status};
+use crate::core::filter::FREQUENCY_SIGMAS;
 use crate::units::{Bound, Instant, Leap, Ppm, duration};
+
+/// A line that has not been updated for so many intervals has lost its sources.
+const LOST: f64 = 4.0;
 
 impl Core {
     /// The line's bound, restated when nothing was measured for long: doubt of the frequency grows with time.
     pub(super) fn restate_line_bound(&mut self, now: Instant) {
-        if !self.line_bound.is_known() || now.elapsed_since(self.line_bound.as_of) < RESTATE {
-            return;
+        if self.line_bound.is_known() && now.elapsed_since(self.line_bound.as_of) >= RESTATE {
+            self.state_growth(now);
         }
-        let learned = self.sources.iter().filter(|s| s.filter.is_set()).map(|s| s.filter.growth(now).ppm()).fold(f64::INFINITY, f64::min);
-        let growth = if learned.is_finite() { learned } else { 0.0 };
-        self.line_bound = Bound { as_of: now, error: self.line_bound.at(now), growth: Ppm::new(growth.max(self.line_bound.growth.ppm())) };
+    }
+
+    /// States anew how fast the line's bound grows, never slower than before: as known at its update, with what the
+    /// frequency may have wandered since. What the innovations have shown beyond that, they have shown of times between
+    /// samples; where nothing is followed, or much longer, what the user supposes (`maxclockerror`) comes on top.
+    pub(super) fn state_growth(&mut self, now: Instant) {
+        let Some(reference) = self.reference.filter(|_| self.line_bound.is_known()) else { return };
+        let age = now.since(reference.at).seconds().max(0.0);
+        let wandered = FREQUENCY_SIGMAS * (self.wander2 * (age + RESTATE.as_secs_f64())).sqrt();
+        let lost = self.status != Status::Synchronised || age > LOST * reference.interval.max(RESTATE.as_secs_f64());
+        let unmodelled = if lost { self.options.max_clock_error.ratio().abs() } else { 0.0 };
+        let growth = self.learned_growth.ratio().hypot(wandered) + unmodelled;
+        let growth = Ppm::from_ratio(growth.max(self.line_bound.growth.ratio()));
+        self.line_bound = Bound { as_of: now, error: self.line_bound.at(now), growth };
     }
 
     pub(super) fn clock_bound(&self, now: Instant) -> Bound {

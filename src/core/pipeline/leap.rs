@@ -6,11 +6,14 @@
 use std::time::Duration;
 
 use super::Core;
+use crate::core::discipline::Occasion;
 use crate::core::event::Correction;
 use crate::units::{Instant, Leap, Offset, Timestamp};
 
 /// Around a leap second servers disagree about the label: their answers are left out for so long.
 const CONFUSION: Duration = Duration::from_secs(2);
+/// Sources within so many seconds of the line carry its label.
+const LABEL: f64 = 0.5;
 
 /// The leap second to come, and the last one passed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,10 +46,13 @@ impl Core {
             return;
         }
         let by = Offset::from_nanos(by * 1_000_000_000);
-        self.line = self.line.shifted(by);
         for source in &mut self.sources {
-            source.filter.shift(by);
+            // One that is elsewhere passes it at another time, or has passed it.
+            if source.filter.line().ahead_of(self.line.at(now), now).abs() < LABEL {
+                source.filter.shift(by);
+            }
         }
+        self.line = self.line.shifted(by);
         if let Some(reference) = &mut self.reference {
             reference.leap = Leap::Normal;
         }
@@ -64,8 +70,15 @@ impl Core {
         if !std::mem::take(&mut self.leap.unapplied) {
             return None;
         }
-        let offset = Offset::from_seconds(self.remaining(now));
-        self.options.leap_steps.then(|| Correction::Step { offset, frequency: self.line.frequency() })
+        let remaining = self.remaining(now);
+        Some(if self.options.leap_steps {
+            Correction::Step { offset: Offset::from_seconds(remaining), frequency: self.line.frequency() }
+        } else if self.options.leap_slews {
+            self.correct(Occasion::SlewEnd, remaining)
+        } else {
+            // The kernel must hear how far the clock is off now.
+            Correction::Hold
+        })
     }
 
     /// When a leap second was passed last.

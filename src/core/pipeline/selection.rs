@@ -1,9 +1,14 @@
 //! Who is followed: states for all sources, the majority's interval, the best and who is combined with it.
 
+use arrayvec::ArrayVec;
+
 use super::{COMBINE_LIMIT, Core, GRACE, MAX_JITTER, Tracked};
 use crate::core::event::{SourceState, Status};
 use crate::core::select::{Claim, intersect};
 use crate::units::{Instant, Leap, Ppm, Timescale, Timestamp};
+
+/// So many voters say how fast the line's bound must grow.
+const VOTERS: usize = 64;
 
 impl Core {
     /// Gives every source its state; returns the interval that the truth lies in, against the line at `now`.
@@ -144,7 +149,8 @@ impl Core {
 
     pub(super) fn combine(&self, now: Instant, origin: Timestamp) -> Combined {
         let (mut weights, mut phase, mut variance) = (0.0, 0.0, 0.0);
-        let (mut frequency_weights, mut frequency, mut growth) = (0.0, 0.0, f64::INFINITY);
+        let (mut frequency_weights, mut frequency, mut wander2) = (0.0, 0.0, 0.0_f64);
+        let mut rates: ArrayVec<(f64, f64), VOTERS> = ArrayVec::new();
         for source in self.sources.iter().filter(|s| matches!(s.state, SourceState::Selected | SourceState::Combined)) {
             let claim = claim(source, origin, now);
             let sigma = source.filter.sigma(now).max(1e-10);
@@ -157,14 +163,21 @@ impl Core {
             let (f, p) = source.filter.frequency();
             frequency_weights += 1.0 / p;
             frequency += f / p;
-            growth = growth.min(source.filter.growth(now).ppm());
+            wander2 = wander2.max(source.filter.wander2());
+        }
+        let frequency = frequency / frequency_weights;
+        let trusted = self.voters().any(|s| s.options.trust);
+        for source in self.voters().filter(|s| s.options.trust || !trusted) {
+            // Of more than so many the first say enough.
+            let _ = rates.try_push((source.filter.frequency().0, source.filter.growth(now).ratio()));
         }
         Combined {
             phase: phase / weights,
             sigma: variance.sqrt() / weights,
-            frequency: frequency / frequency_weights,
+            frequency,
             skew: (1.0 / frequency_weights).sqrt(),
-            growth: Ppm::new(growth),
+            wander2,
+            growth: Ppm::from_ratio(growth_of(frequency, &mut rates)),
         }
     }
 
@@ -181,11 +194,27 @@ impl Core {
         }
     }
 
+    /// Those whose claims were weighed; falsetickers voted too.
+    fn voters(&self) -> impl Iterator<Item = &Tracked> {
+        use SourceState::{Combined, Falseticker, NotPreferred, Outclassed, Selected};
+        self.sources.iter().filter(|s| matches!(s.state, Combined | Falseticker | NotPreferred | Outclassed | Selected))
+    }
+
     fn survivors(&self) -> impl Iterator<Item = &Tracked> {
         self.sources.iter().filter(|s| {
             matches!(s.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
         })
     }
+}
+
+/// How fast the truth can leave a line of this frequency: as each voter says, the line may be as wrong as it is away from the
+/// source and the source from the truth. If more than half of them are right, so is at least one up to the middle.
+fn growth_of(frequency: f64, rates: &mut [(f64, f64)]) -> f64 {
+    for rate in rates.iter_mut() {
+        rate.1 += (rate.0 - frequency).abs();
+    }
+    rates.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
+    rates.get(rates.len().saturating_sub(1) / 2).map_or(f64::INFINITY, |rate| rate.1)
 }
 
 /// The estimates of all combined sources in one.
@@ -194,6 +223,8 @@ pub(super) struct Combined {
     pub(super) sigma: f64,
     pub(super) frequency: f64,
     pub(super) skew: f64,
+    /// Of the most restless source.
+    pub(super) wander2: f64,
     pub(super) growth: Ppm,
 }
 
