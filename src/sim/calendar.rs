@@ -73,6 +73,11 @@ impl Calendar {
         [due.at + -half, due.at + half].into_iter().find(|&bend| after < bend && bend <= until)
     }
 
+    /// Seconds over which the leap second is smeared.
+    pub(super) fn smear(&self) -> f64 {
+        self.leap.map_or(f64::INFINITY, |due| due.smear)
+    }
+
     /// What a server that knows announces at `now`.
     pub(super) fn announced(&self, now: Instant) -> Leap {
         match self.leap {

@@ -14,12 +14,13 @@ const KEPT: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Decisions {
     digest: u64,
+    made: u64,
     last: VecDeque<(Instant, Output)>,
 }
 
 impl Decisions {
     pub(super) fn new() -> Self {
-        Self { digest: 0, last: VecDeque::with_capacity(KEPT) }
+        Self { digest: 0, made: 0, last: VecDeque::with_capacity(KEPT) }
     }
 
     /// The same decisions at the same instants have the same digest.
@@ -27,8 +28,13 @@ impl Decisions {
         self.digest
     }
 
+    /// How many there were.
+    pub(super) const fn made(&self) -> u64 {
+        self.made
+    }
+
     /// The last of them, oldest first; what was only noted or published is left out.
-    pub(super) fn last(&self) -> impl Iterator<Item = &(Instant, Output)> {
+    pub(super) fn last(&self) -> impl DoubleEndedIterator<Item = &(Instant, Output)> {
         self.last.iter()
     }
 
@@ -75,6 +81,7 @@ impl Decisions {
             }
             Output::Publish | Output::Note(_) => return,
         }
+        self.made += 1;
         if self.last.len() == KEPT {
             self.last.pop_front();
         }

@@ -26,7 +26,7 @@ use crate::core::{ReadError, Signal, SourceId, SourceState};
 use crate::ntp::{Reply, Request, Responder, Token, Verdict};
 use crate::units::{Instant, Offset, Ppm};
 use crate::wire::ntp::{HEADER_LEN, Header};
-use view::Promise;
+pub(super) use view::Promise;
 
 pub use view::Violation;
 
@@ -151,6 +151,7 @@ impl Machine {
             self.plan_wake(outside);
             return;
         }
+        self.wake_at = NEVER;
         self.look_around();
         if now.elapsed_since(self.clocksource.0) >= CLOCKSOURCE_CHECK {
             if std::mem::take(&mut self.clocksource.1) {
@@ -174,8 +175,11 @@ impl Machine {
         if slept > Duration::ZERO {
             self.tell(Input::Signal(Signal::Suspended { slept }));
         }
+        let before = self.clock.course();
         if let Some(signal) = self.clock.watch() {
             self.tell(Input::Signal(signal));
+        } else if self.clock.course() != before {
+            self.tell(Input::Course(self.clock.course()));
         }
         slept > Duration::ZERO
     }
@@ -213,9 +217,11 @@ impl Machine {
             return;
         };
         if due <= self.timebase.now() && before == self.due {
-            // Nothing that is due should stay due.
-            self.spins += 1;
-            self.wake_at = outside.now + SPIN_GUARD;
+            if self.wake_at == NEVER {
+                // It has woken up, and nothing that was due should stay due.
+                self.spins += 1;
+                self.wake_at = outside.now + SPIN_GUARD;
+            }
             return;
         }
         if before != self.due {
@@ -397,6 +403,7 @@ impl Machine {
         }
         self.counter.resume(outside.now);
         self.advance(outside.now);
+        self.due = None;
         self.plan_wake(outside);
     }
 

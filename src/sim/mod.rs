@@ -9,6 +9,7 @@ mod awareness;
 mod calendar;
 mod catalogue;
 mod chance;
+pub mod chaos;
 mod decisions;
 mod experiment;
 mod file;

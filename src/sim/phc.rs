@@ -106,6 +106,7 @@ impl Device {
         Self { phc, since: Instant::ZERO, chance, readings: 0, tells_time }
     }
 
+    /// By how much it is ahead of the truth at `now`.
     pub(super) fn error(&self, now: Instant) -> Offset {
         self.phc.error + Offset::from_seconds(now.since(self.since).seconds() * self.phc.drift)
     }
@@ -113,6 +114,11 @@ impl Device {
     /// How far one reading of a truthful clock may lie from the truth, seconds.
     pub(super) fn reach(&self) -> f64 {
         self.phc.window / 2.0 + 6.0 * self.phc.noise + self.phc.max_error.as_secs_f64()
+    }
+
+    /// When its error was changed last.
+    pub(super) const fn changed(&self) -> Instant {
+        self.since
     }
 
     /// From `now` on it is wrong by `error`.

@@ -101,6 +101,12 @@ impl Host {
         self.server.error + Offset::from_seconds(now.since(self.since).seconds() * self.server.drift)
     }
 
+    /// By how much what it tells is ahead of what guests are judged by, at `now`.
+    pub(super) fn ahead(&self, calendar: &Calendar, now: Instant) -> Offset {
+        let shown = if self.server.smear { calendar.smeared(now) } else { calendar.utc(now) };
+        shown.since(calendar.truth(now)) + self.error(now)
+    }
+
     /// From `now` on its clock is wrong by `error`.
     pub(super) const fn mislead(&mut self, now: Instant, error: Offset) {
         self.server.error = error;

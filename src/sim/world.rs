@@ -4,7 +4,7 @@
 //! same decisions.
 
 use super::Chance;
-use super::action::Planned;
+use super::action::{Action, Planned};
 use super::calendar::Calendar;
 use super::machine::Machine;
 use super::outside::{Flight, Happening, NEVER, Outside, Place};
@@ -17,6 +17,22 @@ use crate::units::{Instant, Offset, Ppm, Timestamp, duration};
 
 /// How often everybody is looked at.
 const LOOK: Offset = Offset::from_nanos(1_000_000_000);
+
+/// What a world did next.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
+pub(super) enum Step {
+    /// Nothing: there is nothing more to do before the end.
+    End,
+    /// An action.
+    Acted(Action),
+    /// Something arrived or ended; the guest that was told, if one was.
+    Happened(Option<usize>),
+    /// A guest woke up.
+    Woke(usize),
+    /// A second was over, and everybody was looked at.
+    Looked,
+}
 
 /// The running world.
 #[derive(Debug)]
@@ -52,36 +68,39 @@ impl World {
     /// Runs until so many seconds of true time have passed since the beginning.
     pub fn run_until(&mut self, seconds: f64) {
         let end = Instant::ZERO + duration(seconds);
-        loop {
-            let action_at = self.actions.last().map_or(NEVER, Planned::instant);
-            let event_at = self.outside.next();
-            let (waker, wake_at) = self.first_to_wake();
-            let at = action_at.min(event_at).min(wake_at).min(self.look_at);
-            if at > end {
-                break;
-            }
-            self.outside.now = at.max(self.outside.now);
-            // What happens at the same instant as a look is seen by it.
-            if at == action_at {
-                if let Some(planned) = self.actions.pop() {
-                    self.act(planned.action);
-                }
-            } else if at == event_at {
-                if let Some(happening) = self.outside.pop() {
-                    self.happen(happening);
-                }
-            } else if at == wake_at {
-                self.guests[waker].wake(&mut self.outside);
-            } else {
-                for guest in &mut self.guests {
-                    guest.look(at);
-                }
-                self.look_at = at + LOOK;
-            }
-        }
+        while self.step(end) != Step::End {}
         self.outside.now = end.max(self.outside.now);
         for guest in &mut self.guests {
             guest.advance(self.outside.now);
+        }
+    }
+
+    /// Does the next thing that there is to do up to `end`.
+    pub(super) fn step(&mut self, end: Instant) -> Step {
+        let action_at = self.actions.last().map_or(NEVER, Planned::instant);
+        let event_at = self.outside.next();
+        let (waker, wake_at) = self.first_to_wake();
+        let at = action_at.min(event_at).min(wake_at).min(self.look_at);
+        if at > end {
+            return Step::End;
+        }
+        self.outside.now = at.max(self.outside.now);
+        // What happens at the same instant as a look is seen by it.
+        if at == action_at {
+            let Some(planned) = self.actions.pop() else { return Step::End };
+            self.act(planned.action);
+            Step::Acted(planned.action)
+        } else if at == event_at {
+            Step::Happened(self.outside.pop().and_then(|happening| self.happen(happening)))
+        } else if at == wake_at {
+            self.guests[waker].wake(&mut self.outside);
+            Step::Woke(waker)
+        } else {
+            for guest in &mut self.guests {
+                guest.look(at);
+            }
+            self.look_at = at + LOOK;
+            Step::Looked
         }
     }
 
@@ -95,22 +114,30 @@ impl World {
         first
     }
 
-    fn happen(&mut self, happening: Happening) {
+    /// Returns the guest that was told something.
+    fn happen(&mut self, happening: Happening) -> Option<usize> {
         match happening {
             Happening::Arrive(flight) => {
-                if let Some(flight) = self.outside.land(flight) {
-                    self.arrive(&flight);
-                    self.outside.landed(flight);
-                }
+                let flight = self.outside.land(flight)?;
+                self.arrive(&flight);
+                self.outside.landed(flight);
+                None
             }
             Happening::Return(flight) => {
-                if let Some(flight) = self.outside.land(flight) {
-                    self.guests[flight.client].receive(&mut self.outside, &flight);
-                    self.outside.landed(flight);
-                }
+                let flight = self.outside.land(flight)?;
+                let guest = flight.client;
+                self.guests[guest].receive(&mut self.outside, &flight);
+                self.outside.landed(flight);
+                Some(guest)
             }
-            Happening::Read { guest, source, begun } => self.guests[guest].have_read(&mut self.outside, source, begun),
-            Happening::Resume(guest) => self.guests[guest].resume(&self.outside),
+            Happening::Read { guest, source, begun } => {
+                self.guests[guest].have_read(&mut self.outside, source, begun);
+                Some(guest)
+            }
+            Happening::Resume(guest) => {
+                self.guests[guest].resume(&self.outside);
+                Some(guest)
+            }
         }
     }
 

@@ -11,19 +11,19 @@ use crate::units::{Bound, Instant, Ppm};
 
 /// A promise as published, in plain numbers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Promise {
+pub(in crate::sim) struct Promise {
     as_of: Instant,
     error: f64,
     growth: f64,
 }
 
 impl Promise {
-    pub(super) fn of(bound: &Bound) -> Self {
+    pub(in crate::sim) fn of(bound: &Bound) -> Self {
         let error = if bound.is_known() { bound.error.as_secs_f64() } else { f64::INFINITY };
         Self { as_of: bound.as_of, error, growth: bound.growth.ratio().max(0.0) }
     }
 
-    fn at(&self, now: Instant) -> f64 {
+    pub(in crate::sim) fn at(&self, now: Instant) -> f64 {
         self.error + now.since(self.as_of).seconds().max(0.0) * self.growth
     }
 }
@@ -175,8 +175,18 @@ impl Machine {
         self.decisions.digest()
     }
 
+    /// How much the agent has decided.
+    pub(in crate::sim) const fn decided(&self) -> u64 {
+        self.decisions.made()
+    }
+
+    /// The promises published last: of the line, of the clock.
+    pub(in crate::sim) const fn promises(&self) -> (Promise, Promise) {
+        self.promises
+    }
+
     /// The last that the agent decided, oldest first, with the counter's reading.
-    pub fn decisions(&self) -> impl Iterator<Item = &(Instant, Output)> {
+    pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &(Instant, Output)> {
         self.decisions.last()
     }
 
