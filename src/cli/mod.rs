@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod format;
 mod launch;
+mod platform;
 mod replay;
 #[cfg(test)]
 mod sample;
@@ -50,6 +51,8 @@ enum Command {
     Demo(DemoOptions),
     /// Run the same machine in simulated worlds where the truth is known
     Simulate(simulate::Options),
+    /// Print what this machine is and what that implies for time
+    Platform(platform::Options),
     /// Print the state of the clock, as `chronyc tracking` does
     Tracking(tracking::Options),
     /// Print the sources, as `chronyc sources` does
@@ -156,6 +159,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check(options) => launch::check(&options),
         Command::Demo(options) => launch::demo(&options),
         Command::Simulate(options) => simulate::simulate(&options),
+        Command::Platform(options) => platform::show(&options),
         Command::Tracking(options) => {
             let verbose = options.verbose;
             options.viewing.show(|report| tracking::render(report, verbose), |report| report.tracking)

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::table::{CLOCKS, ClockFacts};
 use crate::sys::ptp;
 use crate::units::Timescale;
 
@@ -25,18 +26,16 @@ pub enum ClockKind {
 }
 
 impl ClockKind {
+    /// Its row of the table.
+    #[must_use]
+    pub fn facts(self) -> &'static ClockFacts {
+        CLOCKS.iter().find(|row| row.kind == self).unwrap_or(&CLOCKS[CLOCKS.len() - 1])
+    }
+
     /// Lower-case word for tables.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kvm => "ptp_kvm",
-            Self::HyperV => "hyperv",
-            Self::Ena => "ena",
-            Self::Vmclock => "vmclock",
-            Self::Vmware => "ptp_vmw",
-            Self::VirtioRtc => "virtio_rtc",
-            Self::Other => "other",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.facts().word
     }
 
     /// How many readings to take in one go: rationed devices give one.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::evidence::Dmi;
+use super::table::{CLOUDS, CloudFacts};
 use crate::units::Timescale;
 
 /// A cloud.
@@ -33,93 +34,60 @@ pub enum Cloud {
     Unknown,
 }
 
-/// The chassis asset tag of every Azure guest.
-const AZURE_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
+/// What in DMI gives a cloud away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// `sys_vendor` is this.
+    Vendor(&'static str),
+    /// `product_name` is this.
+    Product(&'static str),
+    /// `chassis_asset_tag` is this, in whatever case.
+    Tag(&'static str),
+    /// `bios_version` contains this, in whatever case.
+    BiosVersion(&'static str),
+    /// Any field contains this, in whatever case.
+    Anywhere(&'static str),
+}
 
-impl Cloud {
-    /// Lower-case word for tables and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+impl Mark {
+    fn is_on(self, dmi: &Dmi) -> bool {
         match self {
-            Self::Aws => "aws",
-            Self::Google => "google",
-            Self::Azure => "azure",
-            Self::Oracle => "oracle",
-            Self::Alibaba => "alibaba",
-            Self::Naver => "naver",
-            Self::Hetzner => "hetzner",
-            Self::DigitalOcean => "digitalocean",
-            Self::Ibm => "ibm",
-            Self::OpenStack => "openstack",
-            Self::Unknown => "unknown",
+            Self::Vendor(name) => dmi.sys_vendor == name,
+            Self::Product(name) => dmi.product_name == name,
+            Self::Tag(tag) => dmi.chassis_asset_tag.eq_ignore_ascii_case(tag),
+            Self::BiosVersion(part) => dmi.bios_version.to_lowercase().contains(part),
+            Self::Anywhere(word) => dmi.mentions(word),
         }
     }
+}
 
-    /// The cloud and what gave it away. Named clouds come before OpenStack, on which some are built.
+impl Cloud {
+    /// Its row of the table.
+    #[must_use]
+    pub fn facts(self) -> &'static CloudFacts {
+        CLOUDS.iter().find(|row| row.cloud == self).unwrap_or(&CLOUDS[CLOUDS.len() - 1])
+    }
+
+    /// Lower-case word for tables and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.facts().word
+    }
+
+    /// The cloud and what gave it away.
     pub(super) fn detect(dmi: &Dmi) -> (Self, &'static str) {
-        let tag = dmi.chassis_asset_tag.as_str();
-        if dmi.is_aws() {
-            (Self::Aws, "DMI says Amazon EC2")
-        } else if dmi.product_name == "Google Compute Engine" || dmi.sys_vendor == "Google" {
-            (Self::Google, "DMI says Google Compute Engine")
-        } else if tag == AZURE_TAG {
-            (Self::Azure, "the chassis asset tag is Azure's")
-        } else if tag == "OracleCloud.com" {
-            (Self::Oracle, "the chassis asset tag is OracleCloud.com")
-        } else if dmi.mentions("Alibaba Cloud") {
-            (Self::Alibaba, "DMI says Alibaba Cloud")
-        } else if dmi.mentions("naver") || dmi.mentions("ncloud") {
-            (Self::Naver, "DMI says NAVER Cloud")
-        } else if dmi.sys_vendor == "Hetzner" {
-            (Self::Hetzner, "DMI says Hetzner")
-        } else if dmi.sys_vendor == "DigitalOcean" {
-            (Self::DigitalOcean, "DMI says DigitalOcean")
-        } else if dmi.mentions("IBM:Cloud") || tag.eq_ignore_ascii_case("ibmcloud") {
-            (Self::Ibm, "DMI says IBM Cloud")
-        } else if dmi.mentions("OpenStack") {
-            (Self::OpenStack, "DMI says OpenStack")
-        } else if dmi.is_empty() {
-            (Self::Unknown, "there is no DMI to tell")
-        } else {
-            (Self::Unknown, "DMI names no cloud that we know")
+        let found = CLOUDS.iter().find(|row| row.marks.iter().any(|mark| mark.is_on(dmi)));
+        match found {
+            Some(row) => (row.cloud, row.reason),
+            None if dmi.is_empty() => (Self::Unknown, "there is no DMI to tell"),
+            None => (Self::Unknown, Self::Unknown.facts().reason),
         }
     }
 
     /// The servers to use here. `ipv6` says whether this machine has a routable IPv6 address.
     #[must_use]
     pub fn ntp(self, ipv6: bool) -> Vec<NtpSource> {
-        let server = |address| NtpSource { address, ..NtpSource::POOL_DEFAULTS.into_server() };
-        match self {
-            Self::Aws => {
-                let near = |address| NtpSource {
-                    prefer: true,
-                    minpoll: Some(4),
-                    maxpoll: Some(4),
-                    timescale: Timescale::Smeared,
-                    note: "smears leap seconds; shares 1024 packets a second with DNS",
-                    ..server(address)
-                };
-                let mut sources = vec![near("169.254.169.123")];
-                sources.extend(ipv6.then(|| near("fd00:ec2::123")));
-                sources
-            }
-            Self::Google => vec![NtpSource {
-                prefer: true,
-                timescale: Timescale::Smeared,
-                note: "smears leap seconds over 24 hours; mix with nothing that does not",
-                ..server("metadata.google.internal")
-            }],
-            Self::Oracle => vec![server("169.254.169.254")],
-            Self::Alibaba => vec![NtpSource { timescale: Timescale::Unknown, ..server("100.100.61.88") }],
-            Self::Naver => ["169.254.169.123", "169.254.169.124"]
-                .map(|address| NtpSource { timescale: Timescale::Unknown, ..server(address) })
-                .to_vec(),
-            Self::Hetzner => ["ntp1.hetzner.de", "ntp2.hetzner.com", "ntp3.hetzner.net"]
-                .map(|address| NtpSource { note: "public pools are blocked here", ..server(address) })
-                .to_vec(),
-            Self::Ibm => vec![NtpSource { timescale: Timescale::Unknown, ..server("time.adn.networklayer.com") }],
-            Self::Azure | Self::DigitalOcean | Self::OpenStack | Self::Unknown => vec![NtpSource::POOL_DEFAULTS],
-        }
+        self.facts().servers.iter().filter(|source| ipv6 || !source.ipv6).copied().collect()
     }
 }
 
@@ -128,6 +96,8 @@ impl Cloud {
 pub struct NtpSource {
     /// Address or name.
     pub address: &'static str,
+    /// Whether it is of use only with IPv6.
+    pub ipv6: bool,
     /// Whether the name stands for many servers, and how many of them to use.
     pub maxsources: Option<u8>,
     /// log2 of the shortest interval in seconds.
@@ -145,19 +115,22 @@ pub struct NtpSource {
 }
 
 impl NtpSource {
-    const POOL_DEFAULTS: Self = Self {
-        address: "pool.ntp.org",
-        maxsources: Some(4),
-        minpoll: None,
-        maxpoll: None,
-        iburst: true,
-        prefer: false,
-        timescale: Timescale::Utc,
-        note: "",
-    };
+    /// The public pool.
+    pub(super) const POOL: Self = Self { maxsources: Some(4), ..Self::server("pool.ntp.org") };
 
-    const fn into_server(self) -> Self {
-        Self { maxsources: None, ..self }
+    /// A server that hands out UTC.
+    pub(super) const fn server(address: &'static str) -> Self {
+        Self {
+            address,
+            ipv6: false,
+            maxsources: None,
+            minpoll: None,
+            maxpoll: None,
+            iburst: true,
+            prefer: false,
+            timescale: Timescale::Utc,
+            note: "",
+        }
     }
 }
 

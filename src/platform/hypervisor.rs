@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::evidence::{Dmi, exists, read};
+use super::table::{HYPERVISORS, HypervisorFacts};
 use crate::sys::cpuid::Signature;
+use crate::sys::ptp;
 
 /// What runs this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,21 +33,16 @@ pub enum Hypervisor {
 }
 
 impl Hypervisor {
+    /// Its row of the table.
+    #[must_use]
+    pub fn facts(self) -> &'static HypervisorFacts {
+        HYPERVISORS.iter().find(|row| row.hypervisor == self).unwrap_or(&HYPERVISORS[HYPERVISORS.len() - 1])
+    }
+
     /// Lower-case word for tables and JSON.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::QemuTcg => "qemu-tcg",
-            Self::Qemu => "qemu",
-            Self::Firecracker => "firecracker",
-            Self::CloudHypervisor => "cloud-hypervisor",
-            Self::HyperV => "hyperv",
-            Self::Vmware => "vmware",
-            Self::Xen => "xen",
-            Self::Unknown => "unknown",
-            Self::None => "none",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.facts().word
     }
 
     /// Whether KVM is below, so that PTP_KVM and the kvm-clock page can be expected.
@@ -57,43 +54,38 @@ impl Hypervisor {
 
 /// The hypervisor and what gave it away.
 pub(super) fn detect(root: &Path, dmi: &Dmi, signatures: &[Signature]) -> (Hypervisor, String) {
-    let has = |wanted: &[u8]| signatures.iter().any(|signature| signature.starts_with(wanted));
-    let available = read(root, "sys/devices/system/clocksource/clocksource0/available_clocksource");
-    let listed = |name: &str| available.split_whitespace().any(|word| word == name);
-    let kvm = if has(b"KVMKVMKVM") {
-        Some("CPUID says KVM")
-    } else if listed("kvm-clock") {
-        Some("the kernel offers the clocksource kvm-clock")
-    } else {
-        None
-    };
-    if let Some(why) = kvm {
-        if dmi.mentions("Cloud Hypervisor") {
-            return (Hypervisor::CloudHypervisor, format!("{why}, DMI says Cloud Hypervisor"));
-        }
-        if let Some(evidence) = firecracker(root, dmi) {
-            return (Hypervisor::Firecracker, format!("{why}, {evidence}"));
-        }
-        return (Hypervisor::Kvm, why.to_owned());
+    let available = available_clocksources(root);
+    let listed = |name: &str| available.iter().any(|word| word == name);
+    let signed = HYPERVISORS
+        .iter()
+        .find(|row| !row.signature.is_empty() && signatures.iter().any(|signature| signature.starts_with(row.signature.as_bytes())));
+    if let Some(row) = signed {
+        let why = format!("CPUID says {}", row.signature);
+        return if row.hypervisor == Hypervisor::Kvm { refine(root, dmi, &why) } else { (row.hypervisor, why) };
     }
-    if has(b"TCGTCGTCGTCG") {
-        return (Hypervisor::QemuTcg, "CPUID says TCG".to_owned());
+    if listed("kvm-clock") {
+        return refine(root, dmi, "the kernel offers the clocksource kvm-clock");
     }
-    if has(b"VMwareVMware") || dmi.mentions("VMware") {
-        return (Hypervisor::Vmware, "CPUID or DMI says VMware".to_owned());
+    if dmi.mentions("VMware") {
+        return (Hypervisor::Vmware, "DMI says VMware".to_owned());
     }
-    if has(b"XenVMMXenVMM") || read(root, "sys/hypervisor/type").trim() == "xen" {
-        return (Hypervisor::Xen, "CPUID or /sys/hypervisor/type says Xen".to_owned());
+    if read(root, "sys/hypervisor/type").trim() == "xen" {
+        return (Hypervisor::Xen, "/sys/hypervisor/type says Xen".to_owned());
     }
-    if has(b"Microsoft Hv") || dmi.is_hyperv() || listed("hyperv_clocksource_tsc_page") {
-        return (Hypervisor::HyperV, "CPUID, DMI or the clocksources say Hyper-V".to_owned());
+    if dmi.is_hyperv() || listed("hyperv_clocksource_tsc_page") {
+        return (Hypervisor::HyperV, "DMI or the clocksources say Hyper-V".to_owned());
     }
     if dmi.mentions("Cloud Hypervisor") {
         return (Hypervisor::CloudHypervisor, "DMI says Cloud Hypervisor".to_owned());
     }
     // On aarch64 there is no CPUID: these two vendors run guests on KVM alone.
-    if dmi.is_aws() && !dmi.product_name.ends_with(".metal") || dmi.sys_vendor == "Google" {
+    let virtual_aws = dmi.is_aws() && !dmi.product_name.contains(".metal");
+    if virtual_aws || dmi.sys_vendor == "Google" {
         return (Hypervisor::Kvm, format!("DMI says {}", dmi.sys_vendor));
+    }
+    // PTP_KVM is KVM's on every CPU.
+    if ptp::list(root).iter().any(|clock| clock.name == "KVM virtual PTP") {
+        return (Hypervisor::Kvm, "there is a PTP_KVM clock".to_owned());
     }
     if dmi.mentions("QEMU") || exists(root, "sys/firmware/qemu_fw_cfg") {
         return (Hypervisor::Qemu, "DMI or the firmware says QEMU, which does not tell the accelerator".to_owned());
@@ -101,10 +93,31 @@ pub(super) fn detect(root: &Path, dmi: &Dmi, signatures: &[Signature]) -> (Hyper
     let flagged = read(root, "proc/cpuinfo")
         .lines()
         .any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor"));
-    if flagged || !signatures.is_empty() {
+    if let Some(signature) = signatures.first() {
+        let name = String::from_utf8_lossy(signature);
+        return (Hypervisor::Unknown, format!("CPUID says {}, which we do not know", name.trim_matches(['\0', ' '])));
+    }
+    if flagged {
         return (Hypervisor::Unknown, "the CPU says that there is a hypervisor, but not which".to_owned());
     }
     (Hypervisor::None, "nothing tells of a hypervisor".to_owned())
+}
+
+/// Who drives KVM.
+fn refine(root: &Path, dmi: &Dmi, why: &str) -> (Hypervisor, String) {
+    if dmi.mentions("Cloud Hypervisor") {
+        return (Hypervisor::CloudHypervisor, format!("{why}, DMI says Cloud Hypervisor"));
+    }
+    match firecracker(root, dmi) {
+        Some(evidence) => (Hypervisor::Firecracker, format!("{why}, {evidence}")),
+        None => (Hypervisor::Kvm, why.to_owned()),
+    }
+}
+
+/// The clocksources that the kernel can use.
+pub(super) fn available_clocksources(root: &Path) -> Vec<String> {
+    let text = read(root, "sys/devices/system/clocksource/clocksource0/available_clocksource");
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Firecracker has no DMI; its ACPI tables carry its name, and older ones pass devices on the command line.

@@ -7,11 +7,14 @@ mod clocks;
 mod cloud;
 mod evidence;
 mod hypervisor;
+#[cfg(test)]
+pub(crate) mod recorded;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 
 pub use clocks::{ClockKind, FoundClock};
-pub use cloud::{Cloud, NtpSource};
+pub use cloud::{Cloud, Mark, NtpSource};
 pub use hypervisor::Hypervisor;
 
 use crate::sys::cpuid::{self, Signature};
@@ -44,6 +47,8 @@ pub struct Detection {
     pub pvclock: Option<Pvclock>,
     /// The kernel's clocksource; empty if it does not say.
     pub clocksource: String,
+    /// The clocksources that the kernel can use.
+    pub available_clocksources: Vec<String>,
     /// NTP servers of this place.
     pub ntp: Vec<NtpSource>,
 }
@@ -76,11 +81,28 @@ pub fn detect_with(root: &Path, signatures: &[Signature], pvclock: Option<Pvcloc
         vmclock: exists(root, "dev/vmclock0").then(|| root.join("dev/vmclock0")),
         pvclock,
         clocksource: clocksource(root),
+        available_clocksources: hypervisor::available_clocksources(root),
         ntp: cloud.ntp(has_ipv6(root)),
     }
 }
 
 impl Detection {
+    /// The clocks that tell the time of day and that guests of this place have.
+    #[must_use]
+    pub fn expected_clocks(&self) -> &'static [ClockKind] {
+        self.cloud.facts().clocks.unwrap_or(self.hypervisor.facts().clocks)
+    }
+
+    /// Those of them that are not there.
+    pub fn missing_clocks(&self) -> impl Iterator<Item = ClockKind> + '_ {
+        self.expected_clocks().iter().copied().filter(|&kind| self.clocks.iter().all(|clock| clock.kind != kind))
+    }
+
+    /// What to know of this hypervisor and cloud.
+    pub fn quirks(&self) -> impl Iterator<Item = &'static str> {
+        self.hypervisor.facts().quirks.iter().chain(self.cloud.facts().quirks).copied()
+    }
+
     /// Three lines for the log: the machine, its clocks, its servers.
     #[must_use]
     pub fn lines(&self) -> [String; 3] {
@@ -114,7 +136,7 @@ impl Detection {
             parts.push(format!("the kvm-clock page ({:.3} MHz)", page.frequency_hz / 1e6));
         }
         let mut line = if parts.is_empty() { "local clocks: none".to_owned() } else { format!("local clocks: {}", parts.join(", ")) };
-        if self.hypervisor.is_kvm() && self.clocks.iter().all(|clock| clock.kind != ClockKind::Kvm) {
+        if self.missing_clocks().any(|kind| kind == ClockKind::Kvm) {
             line.push_str("; PTP_KVM is missing (modprobe ptp_kvm; it needs a host on clocksource tsc)");
         }
         let source = if self.clocksource.is_empty() { "unknown" } else { &self.clocksource };
