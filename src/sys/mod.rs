@@ -5,6 +5,7 @@
 
 pub mod counter;
 pub mod cpuid;
+pub mod kvm;
 mod peek;
 pub mod ptp;
 pub mod pvclock;
