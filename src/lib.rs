@@ -23,7 +23,7 @@
 //! | 5 | [`agent`]: the one machine, [`agent::Input`] in, [`agent::Output`]s out |
 //! | 6 | [`sys`]: all `unsafe`, behind a safe API |
 //! | 7 | [`clock`]: kernel, shadow, simulated; [`refclock`]: local clocks; [`platform`]: what machine this is |
-//! | 8 | [`run`]: executes the agent on a real machine (the only tokio); [`sim`]: in virtual time |
+//! | 8 | [`run`]: executes the agent on a real machine (the only tokio); [`sim`]: in virtual time; [`doctor`]: what is wrong with time here |
 //! | 9 | [`cli`]: what a person types and reads |
 //!
 //! # Vocabulary
@@ -46,6 +46,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod doctor;
 pub mod ntp;
 pub mod platform;
 pub mod refclock;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room with its floor, as in `docs/architecture.md`.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("units", 1),
     ("wire", 2),
     ("config", 2),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u8); 15] = [
     ("refclock", 7),
     ("platform", 7),
     ("sim", 8),
+    ("doctor", 8),
     ("run", 8),
     ("cli", 9),
     ("lib", 10),

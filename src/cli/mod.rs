@@ -5,6 +5,7 @@
 
 mod client;
 mod demo;
+mod doctor;
 mod format;
 mod launch;
 mod platform;
@@ -51,6 +52,8 @@ enum Command {
     Demo(DemoOptions),
     /// Run the same machine in simulated worlds where the truth is known
     Simulate(simulate::Options),
+    /// Say what is wrong with time on this machine and how to mend it (exit code 0: nothing, 1: advice, 2: harm)
+    Doctor(doctor::Options),
     /// Print what this machine is and what that implies for time
     Platform(platform::Options),
     /// Print the state of the clock, as `chronyc tracking` does
@@ -159,6 +162,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check(options) => launch::check(&options),
         Command::Demo(options) => launch::demo(&options),
         Command::Simulate(options) => simulate::simulate(&options),
+        Command::Doctor(options) => doctor::examine(&options),
         Command::Platform(options) => platform::show(&options),
         Command::Tracking(options) => {
             let verbose = options.verbose;

@@ -4,7 +4,7 @@
 //! call. It judges nothing.
 #![allow(unsafe_code, reason = "ioctls fill structures that we lend to the kernel, and return descriptors")]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use kvm_bindings::{KVM_CAP_ADJUST_CLOCK, KVM_CAP_PTP_KVM, KVMIO};
@@ -121,6 +121,8 @@ fn call(fd: &impl AsRawFd, name: &'static str, number: libc::c_ulong, argument: 
 
 #[cfg(target_arch = "x86_64")]
 fn descriptor(number: u32) -> OwnedFd {
+    use std::os::fd::FromRawFd;
+
     let number = i32::try_from(number).unwrap_or(-1);
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(number) }
