@@ -1,6 +1,7 @@
 //! `paraclock simulate`: the same machine that the daemon runs, in worlds where the truth is known.
 
 mod adapt;
+mod chaos;
 mod picture;
 mod progress;
 mod runs;
@@ -21,7 +22,7 @@ use runs::Batch;
 /// Options of `simulate`.
 #[derive(Args, Clone, PartialEq, Debug)]
 pub(super) struct Options {
-    /// Scenarios: names from --list, or files
+    /// Scenarios: names from --list, or files; or `chaos`: a random world for each seed
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Run every scenario that chronyd's figures are known for, S1 to S10
@@ -92,6 +93,9 @@ pub(super) fn simulate(options: &Options) -> ExitCode {
     }
     if !options.replay.is_empty() {
         return super::replay::run(&options.replay, options.json, options.plot.as_deref());
+    }
+    if options.scenarios == [chaos::NAME] {
+        return chaos::run(&options.seeds(), options.json);
     }
     let experiments = match chosen(options) {
         Ok(experiments) => experiments,

@@ -91,6 +91,9 @@ pub struct Filter {
     confirmed: bool,
     /// What the timebase may do beyond all that is learned (`maxclockerror`).
     max_drift: f64,
+    /// How wrong the source said it may be, and how fast that grew: between samples it goes on growing.
+    root: f64,
+    root_growth: f64,
     history: ArrayVec<Past, HISTORY>,
     /// The largest drift in the history.
     worst_drift: f64,
@@ -118,8 +121,10 @@ impl Filter {
             chord: Chord::new(Instant::ZERO, Timestamp::UNIX_EPOCH, 0.0, f64::INFINITY),
             confirmed: false,
             max_drift: max_drift.ratio().abs(),
+            root: 0.0,
+            root_growth: 0.0,
             history: ArrayVec::new(),
-            worst_drift: f64::INFINITY,
+            worst_drift: max_drift.ratio().abs(),
             jitter2: 0.0,
             gain: 0.0,
             seen: 0,
@@ -139,7 +144,7 @@ impl Filter {
         self.high = f64::INFINITY;
         self.path.clear();
         self.history.clear();
-        self.worst_drift = f64::INFINITY;
+        self.worst_drift = self.max_drift;
         self.seen = 0;
     }
 
@@ -163,7 +168,7 @@ impl Filter {
         self.chord = Chord::new(self.at, self.base, (self.low + self.high) / 2.0, (self.high - self.low) / 2.0);
         self.confirmed = false;
         self.history.clear();
-        self.worst_drift = f64::INFINITY;
+        self.worst_drift = self.max_drift;
     }
 
     /// Takes in a sample.
@@ -191,6 +196,8 @@ impl Filter {
         }
         let elapsed = sample.at.since(self.at).seconds();
         self.predict(sample.at);
+        self.root_growth = ((root - self.root) / elapsed.max(1e-3)).clamp(0.0, UNKNOWN_FREQUENCY);
+        self.root = root;
         let measured = sample.reference.since(self.base).seconds();
         let innovation = measured - self.bank.mean().phase;
         if measured - half > self.high || measured + half < self.low {
@@ -204,10 +211,14 @@ impl Filter {
         }
         let before = self.bank.mean().p00;
         let sigma = (before + variance).sqrt();
-        let excess = (innovation.abs() - EXPLAINED * sigma).max(0.0);
+        let mut excess = (innovation.abs() - EXPLAINED * sigma).max(0.0);
         let shared = self.high.min(measured + half) - self.low.max(measured - half);
         let touching = shared < SLIVER * (self.high - self.low).min(2.0 * half);
-        if excess > 0.0 || touching {
+        if touching {
+            // The rate may be as wrong as leads from the middle of the one to the far end of the other.
+            excess = innovation.abs() + half;
+        }
+        if excess > 0.0 {
             // Not what the model expects: what was known before may be wrong by more than it grew. The measurement is not.
             self.low = measured - half;
             self.high = measured + half;
@@ -236,9 +247,10 @@ impl Filter {
         self.high = half;
         self.chord = Chord::new(sample.at, sample.reference, 0.0, half);
         self.confirmed = false;
+        self.root = sample.root_delay.as_secs_f64() / 2.0 + sample.root_dispersion.as_secs_f64();
         self.prior_sigma = self.bank.mean().p11.sqrt();
         self.history.clear();
-        self.worst_drift = f64::INFINITY;
+        self.worst_drift = self.max_drift;
         self.jitter2 = variance;
         self.note(sample.at, 0.0, 0.0, 1.0);
     }
@@ -248,11 +260,10 @@ impl Filter {
             self.history.remove(0);
         }
         self.history.push(Past { at, ahead: innovation > 0.0, excess, elapsed });
-        if self.history.len() >= ENOUGH {
-            // In a short time noise of another shape than supposed looks like a large drift.
-            let drifts = self.history.iter().map(|past| past.excess / past.elapsed.max(elapsed));
-            self.worst_drift = drifts.fold(0.0, f64::max);
-        }
+        // In a short time noise of another shape than supposed looks like a large drift.
+        let drifts = self.history.iter().map(|past| past.excess / past.elapsed.max(elapsed));
+        let worst = drifts.fold(0.0, f64::max);
+        self.worst_drift = if self.history.len() >= ENOUGH { worst } else { worst.max(self.max_drift) };
         self.seen += 1;
         if self.seen > 1 {
             let weight = (1.0 / count(self.seen - 1)).max(1.0 / 16.0);
@@ -285,14 +296,14 @@ impl Filter {
     ///
     /// The noise model may be too hopeful, above all at first; until measurements have proven it right, it counts what they
     /// prove themselves, and before that says anything, what was known before.
-    /// To this comes what no model knows: as much as the innovations have shown, and `maxclockerror` until they can.
+    /// To this comes what no model knows: as much as the innovations have shown, and `maxclockerror` until they can. And a
+    /// source that is losing its own time says so by a growing root distance.
     fn growth_at(&self, dt: f64) -> f64 {
         let mean = self.bank.mean();
         let sigma = (mean.p11 + mean.wander2 * dt.max(0.0)).sqrt();
         let modelled = FREQUENCY_SIGMAS * sigma;
         let proven = if self.confirmed { 0.0 } else { self.chord.away(mean.frequency).min(FREQUENCY_SIGMAS * self.prior_sigma) };
-        let unmodelled = if self.worst_drift.is_finite() { self.worst_drift } else { self.max_drift };
-        modelled.max(proven) + unmodelled
+        modelled.max(proven) + self.worst_drift + self.root_growth
     }
 
     /// The source's line.
