@@ -4,6 +4,7 @@
 //! decides (polls, reach, kisses, disruption, hold-over) is simulated as well as run. Nothing here
 //! reads a clock, opens a socket or logs: time arrives as `now`, randomness from a seed.
 
+mod disruption;
 mod exchange;
 mod local_clock;
 mod names;
@@ -24,6 +25,7 @@ use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, refe
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 
+pub use disruption::{Disruption, DisruptionKind, Witness};
 pub use exchange::{Input, NameId, Output, Published, Setup, Totals};
 use local_clock::LocalClock;
 use names::Name;
@@ -57,6 +59,8 @@ struct Source {
     denied: bool,
     was_reachable: bool,
     sequence: u32,
+    /// Nobody configured it: it is read for what it tells of disruptions, and shown to nobody.
+    hidden: bool,
     /// The frequency and its uncertainty that were noted last.
     noted: Option<(Ppm, Ppm)>,
 }
@@ -82,6 +86,7 @@ pub struct Agent {
     tai_offset: Option<i16>,
     clock_error: Option<ClockError>,
     woke: Option<Instant>,
+    disruption: Option<Disruption>,
     notes: Option<Box<Notes>>,
 }
 
@@ -120,11 +125,15 @@ impl Agent {
             tai_offset: setup.tai_offset,
             clock_error: None,
             woke: None,
+            disruption: None,
             notes: Notes::new(setup.notes),
         };
         agent.begin(beginning);
         for directive in setup.refclocks {
-            agent.add_refclock(directive, now);
+            agent.add_refclock(directive, false, now);
+        }
+        for directive in setup.witnesses {
+            agent.add_refclock(directive, true, now);
         }
         for (directive, timescale) in setup.servers {
             agent.add_server(directive, timescale, now);
@@ -139,7 +148,8 @@ impl Agent {
         match input {
             Input::Timer => self.on_timer(now),
             Input::Reading { source, result } => self.on_reading(now, source, result),
-            Input::Signal(signal) => self.on_signal(now, signal),
+            Input::Notified { source } => self.on_notice(now, source),
+            Input::Signal(signal) => self.on_signal(now, signal, false),
             Input::Course(course) => self.consult(now, Event::Course(course)),
             Input::Applied(result) => self.on_applied(now, result),
             Input::Datagram { token, from, to, received, bytes } => self.on_datagram(now, token, from, to, received, bytes),
@@ -158,8 +168,14 @@ impl Agent {
             Input::Farewell => self.save(now, true),
         }
         self.note_update(now);
+        self.count_disruption(now, false);
+        self.publish(now);
+    }
+
+    /// Tells the world, if there is news.
+    fn publish(&mut self, now: Instant) {
         let follows = self.followed_reference_id();
-        let published = publish(&self.core, now, self.precision, follows);
+        let published = Published { disruption: self.disruption, ..publish(&self.core, now, self.precision, follows) };
         if published.differs_from(&self.published) {
             // How wrong the clock can be costs more to say than everything else, and is no news by itself.
             self.published = Published { clock: self.core.bounds(now).1, ..published };
@@ -225,7 +241,7 @@ impl Agent {
 
     /// Every source with its name and state.
     pub fn states(&self) -> impl Iterator<Item = (SourceId, &str, SourceState)> {
-        self.sources.iter().map(move |s| (s.id, s.name.as_str(), self.core.state(s.id)))
+        self.sources.iter().filter(|s| !s.hidden).map(move |s| (s.id, s.name.as_str(), self.core.state(s.id)))
     }
 
     fn new_id(&mut self) -> SourceId {
@@ -234,12 +250,12 @@ impl Agent {
         id
     }
 
-    fn add_refclock(&mut self, directive: RefclockDirective, now: Instant) {
+    fn add_refclock(&mut self, directive: RefclockDirective, hidden: bool, now: Instant) {
         let id = self.new_id();
         let index = self.sources.len();
         let clock = LocalClock::new(id, &directive, index, now);
-        let noselect = directive.select.noselect || !clock.tells_time();
-        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..directive.select });
+        let noselect = directive.select.noselect || hidden || !clock.tells_time();
+        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..directive.select }, true);
         self.sources.push(Source {
             id,
             name: clock.name(),
@@ -250,6 +266,7 @@ impl Agent {
             denied: false,
             was_reachable: true,
             sequence: 0,
+            hidden,
             noted: None,
         });
     }
@@ -282,7 +299,7 @@ impl Agent {
         // Not all at once: up to 20 ms apart for what is added together.
         let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 20_000));
         let name = if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() };
-        self.take_up(now, id, &name, directive.select);
+        self.take_up(now, id, &name, directive.select, false);
         self.sources.push(Source {
             id,
             name,
@@ -293,6 +310,7 @@ impl Agent {
             denied: false,
             was_reachable: true,
             sequence: 0,
+            hidden: false,
             noted: None,
         });
     }
@@ -367,11 +385,20 @@ impl Agent {
         }
     }
 
+    fn on_notice(&mut self, now: Instant, id: SourceId) {
+        let Some(i) = self.sources.iter().position(|s| s.id == id) else { return };
+        if let Kind::Local(clock) = &mut self.sources[i].kind {
+            clock.hurry(now);
+            self.poll_source(now, i);
+        }
+    }
+
     fn on_reading(&mut self, now: Instant, id: SourceId, result: Result<Reading, ReadError>) {
         let tai_offset = self.tai_offset;
         let Some(Source { kind: Kind::Local(clock), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
         let absent = result.is_err() && clock.counts().1 == 0;
         let told_time = clock.tells_time();
+        let kvm = clock.kind() == "KVM";
         let heard = clock.on_reading(result, tai_offset);
         if told_time && !clock.tells_time() {
             self.ignore(now, id);
@@ -383,7 +410,7 @@ impl Agent {
             return;
         }
         if let Some(signal) = heard.signal {
-            self.on_signal(now, signal);
+            self.on_signal(now, signal, kvm);
         }
         if let Some(sample) = heard.sample {
             if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
@@ -394,34 +421,87 @@ impl Agent {
         }
     }
 
-    fn on_signal(&mut self, now: Instant, signal: Signal) {
+    fn on_signal(&mut self, now: Instant, signal: Signal, kvm: bool) {
         self.core.pass_leap(now);
         match signal {
-            Signal::Generation { from, to } if from.vm_generation == to.vm_generation => self.totals.migrations += 1,
-            Signal::Generation { .. } => self.totals.restores += 1,
             // The kernel itself sets the clock when it wakes from a suspend.
             Signal::ClockSet { .. } if self.woke.is_some_and(|woke| now < woke + WATCH) => {}
             // And when a leap second comes that it was told of.
             Signal::ClockSet { .. } if self.core.leaped().is_some_and(|at| now < at + WATCH * 2) => {}
             Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
-            Signal::Suspended { .. } => {
-                self.totals.suspends += 1;
-                self.woke = Some(now);
-            }
+            Signal::Suspended { .. } => self.woke = Some(now),
             Signal::Stalled { .. } => self.totals.stalls += 1,
             Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
+            Signal::Generation { .. } | Signal::Restored => {}
         }
-        self.consult(now, Event::Signal(signal));
-        if matches!(signal, Signal::Generation { .. } | Signal::Suspended { .. }) {
-            for source in &mut self.sources {
-                match &mut source.kind {
-                    Kind::Ntp(association) => self.outputs.extend(association.hurry(now).map(Output::Close)),
-                    Kind::Local(clock) => clock.hurry(now),
+        let Some((witness, kind)) = disruption::told_by(&signal, kvm) else {
+            self.consult(now, Event::Signal(signal));
+            return;
+        };
+        let known = self.disruption.as_mut().is_some_and(|event| event.is_told_again(witness, kind, now));
+        // How long the machine slept must be known even if it is known that something happened.
+        if !known || matches!(signal, Signal::Suspended { .. }) {
+            if !known {
+                self.begin_disruption(now, witness, kind);
+            }
+            self.consult(now, Event::Signal(signal));
+        }
+    }
+
+    fn begin_disruption(&mut self, now: Instant, witness: Witness, kind: DisruptionKind) {
+        self.count_disruption(now, true);
+        let number = self.disruption.map_or(1, |event| event.number + 1);
+        self.disruption = Some(Disruption::new(number, witness, kind, now));
+    }
+
+    /// The core may have found a disruption by itself, or seen the end of one. Whoever reads what is published hears of it
+    /// before the clock and the sources do.
+    fn follow_disruption(&mut self, now: Instant) {
+        let (status, since) = self.core.status();
+        let before = self.published.status;
+        if status == Status::Disrupted {
+            if before != Status::Disrupted || self.published.since != since {
+                // What devices told has been noted before the core was asked.
+                if self.disruption.is_none_or(|event| event.since < since) {
+                    self.begin_disruption(now, Witness::Sources, DisruptionKind::Jump);
                 }
+                self.publish(now);
             }
-            for i in 0..self.sources.len() {
-                self.poll_source(now, i);
+        } else if let Some(event) = self.disruption.as_mut().filter(|event| event.recovered.is_none()) {
+            if status == Status::Synchronised {
+                event.recovered = Some(now);
             }
+        }
+    }
+
+    fn count_disruption(&mut self, now: Instant, superseded: bool) {
+        let Some(event) = &mut self.disruption else { return };
+        if event.is_to_be_counted(now, superseded) {
+            let total = match event.kind {
+                DisruptionKind::Restore => &mut self.totals.restores,
+                DisruptionKind::Migration => &mut self.totals.migrations,
+                DisruptionKind::Suspend => &mut self.totals.suspends,
+                DisruptionKind::Jump => &mut self.totals.jumps,
+            };
+            *total += 1;
+        }
+    }
+
+    /// The last disruption.
+    #[must_use]
+    pub const fn disruption(&self) -> Option<&Disruption> {
+        self.disruption.as_ref()
+    }
+
+    fn ask_everybody(&mut self, now: Instant) {
+        for source in &mut self.sources {
+            match &mut source.kind {
+                Kind::Ntp(association) => self.outputs.extend(association.hurry(now).map(Output::Close)),
+                Kind::Local(clock) => clock.hurry(now),
+            }
+        }
+        for i in 0..self.sources.len() {
+            self.poll_source(now, i);
         }
     }
 
@@ -431,6 +511,9 @@ impl Agent {
                 self.clock_error = None;
                 if applied.stepped.is_some() {
                     self.totals.steps += 1;
+                    if let Some(event) = self.disruption.as_mut().filter(|e| e.recovered.is_some_and(|at| now < at + WATCH)) {
+                        event.stepped = event.stepped.or(applied.stepped);
+                    }
                 }
                 self.consult(now, Event::Applied(applied));
             }
@@ -546,7 +629,7 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
         precision,
     };
     let selected = if trusted { reference.map(|r| r.source) } else { None };
-    Published { status, since, snapshot, line, clock: Bound::UNKNOWN, course: *core.course(), selected }
+    Published { status, since, snapshot, line, clock: Bound::UNKNOWN, course: *core.course(), selected, disruption: None }
 }
 
 /// The first multiple of `step` on the timebase that lies after `now`.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::SAVE_INTERVAL;
+use super::disruption::Disruption;
 use super::notes::Note;
 use crate::config::{Config, LeapSecondMode, LogKind, RefclockDirective, ServerDirective};
 use crate::core::{Adjustment, Applied, ClockError, CoreOptions, Course, ReadError, Reading, Signal, SourceId, Status};
@@ -24,6 +25,8 @@ pub struct Setup {
     pub servers: Vec<(ServerDirective, Timescale)>,
     /// `refclock` lines; the executor opens the devices in this order.
     pub refclocks: Vec<RefclockDirective>,
+    /// Devices that nobody configured and that are read for what they tell of disruptions; the executor opens them after those.
+    pub witnesses: Vec<RefclockDirective>,
     /// Frequency (positive: the counter is fast) and its uncertainty from the drift file.
     pub drift: Option<(Ppm, Ppm)>,
     /// Least time between two saves once the frequency is known well.
@@ -64,6 +67,7 @@ impl Setup {
             core,
             servers: config.servers.iter().map(|s| (s.clone(), Timescale::Utc)).collect(),
             refclocks: config.refclocks.clone(),
+            witnesses: Vec::new(),
             drift: None,
             save_interval: config.driftfile.as_ref().map_or(SAVE_INTERVAL, |d| d.interval),
             course,
@@ -88,6 +92,11 @@ pub enum Input<'a> {
         source: SourceId,
         /// What it said.
         result: Result<Reading, ReadError>,
+    },
+    /// A refclock's device says that it has news.
+    Notified {
+        /// Which refclock.
+        source: SourceId,
     },
     /// Something happened to this machine's time.
     Signal(Signal),
@@ -181,13 +190,15 @@ pub struct Published {
     pub course: Course,
     /// The best source.
     pub selected: Option<SourceId>,
+    /// The last disruption.
+    pub disruption: Option<Disruption>,
 }
 
 impl Published {
     /// Whether readers must be told. Bounds grow by themselves and are no news.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> bool {
-        let news = |p: &Self| (p.status, p.since, p.snapshot, p.line, p.course, p.selected);
+        let news = |p: &Self| (p.status, p.since, p.snapshot, p.line, p.course, p.selected, p.disruption);
         news(self) != news(other)
     }
 }
@@ -207,12 +218,14 @@ pub struct Totals {
     pub stray_packets: u64,
     /// Times that [`Input::Timer`] came.
     pub wakeups: u64,
-    /// Restores announced by a device.
+    /// Disruptions that were restores; this and the next three count an event when all is known of it, some seconds later.
     pub restores: u64,
-    /// Migrations announced by a device.
+    /// Migrations, or restores whose witnesses could not tell.
     pub migrations: u64,
     /// Suspends.
     pub suspends: u64,
+    /// Jumps of the sources that nothing explained.
+    pub jumps: u64,
     /// Changes of the clocksource.
     pub clocksource_changes: u64,
     /// Times the event loop came late.

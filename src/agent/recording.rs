@@ -24,13 +24,17 @@ impl Agent {
     pub(super) fn consult(&mut self, now: Instant, what: Event) {
         let decision = self.core.handle(now, what);
         self.record(|core| Record::Event { at: now, what, decision: Decided::new(decision, core) });
+        self.follow_disruption(now);
         self.obey(&decision);
+        if decision.ask {
+            self.ask_everybody(now);
+        }
     }
 
     /// The core shall follow a source.
-    pub(super) fn take_up(&mut self, now: Instant, id: SourceId, name: &str, options: SelectOptions) {
-        self.core.add_source(id, options);
-        self.record(|_| Record::Add { at: now, source: TracedSource { id, name: name.to_owned(), options } });
+    pub(super) fn take_up(&mut self, now: Instant, id: SourceId, name: &str, options: SelectOptions, local: bool) {
+        self.core.add_source(id, options, local);
+        self.record(|_| Record::Add { at: now, source: TracedSource { id, name: name.to_owned(), options, local } });
     }
 
     /// The core shall forget a source.

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Agent, Kind, Source};
+use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
 use crate::core::{SourceState, SourceView, Status};
-use crate::units::{Bound, Instant, Leap, Stratum};
-use crate::wire::control::{BoundReport, Counters, Platform, Report, Source as SourceReport, Tracking};
+use crate::units::{Bound, Instant, Leap, Offset, Stratum};
+use crate::wire::control::{BoundReport, Counters, Disruption as DisruptionReport, Platform, Report, Source as SourceReport, Tracking};
 
 /// What a report tells of the world around the agent; the executor knows it.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +30,9 @@ impl Agent {
             time: self.core.line().at(now).unix_seconds(),
             uptime: now.since(self.started).seconds(),
             tracking: self.tracking(now, surroundings),
-            sources: self.sources.iter().map(|s| self.source_report(now, s)).collect(),
+            sources: self.sources.iter().filter(|s| !s.hidden).map(|s| self.source_report(now, s)).collect(),
             counters: self.counters(),
+            disruption: self.disruption().map(|event| disruption_report(event, now)),
             platform: surroundings.platform.clone(),
             problems: self.problems(&surroundings.problems),
         }
@@ -166,6 +167,7 @@ impl Agent {
             ("restore", t.restores),
             ("migration", t.migrations),
             ("suspend", t.suspends),
+            ("jump", t.jumps),
             ("foreign_step", t.foreign_steps),
             ("clocksource", t.clocksource_changes),
             ("stall", t.stalls),
@@ -195,7 +197,7 @@ impl Agent {
         for name in self.names.iter().filter(|n| n.failed()) {
             problems.push(format!("{} cannot be resolved: check the name and the resolver", name.directive.name));
         }
-        for source in &self.sources {
+        for source in self.sources.iter().filter(|s| !s.hidden) {
             if let Kind::Local(clock) = &source.kind {
                 if let Some(error) = clock.error() {
                     problems.push(error.to_string());
@@ -210,6 +212,17 @@ impl Agent {
             problems.push(error.to_string());
         }
         problems
+    }
+}
+
+fn disruption_report(event: &Disruption, now: Instant) -> DisruptionReport {
+    DisruptionReport {
+        number: event.number,
+        kind: event.kind.as_str().to_owned(),
+        age: now.since(event.since).seconds(),
+        witnesses: event.witnesses().map(|(witness, after)| (witness.as_str().to_owned(), after.as_secs_f64())).collect(),
+        recovered_after: event.recovered.map(|at| at.since(event.since).seconds()),
+        stepped: event.stepped.map(Offset::seconds),
     }
 }
 

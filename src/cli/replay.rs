@@ -222,7 +222,7 @@ fn words(what: &Happening) -> String {
             Signal::ClockSet { by, .. } => format!("somebody else moved the clock by {}", format::signed_seconds(by.seconds()).trim()),
             Signal::Suspended { slept } => format!("the machine slept for {}", format::magnitude(slept.as_secs_f64())),
             Signal::Generation { from, to } if from.vm_generation == to.vm_generation => "the machine was migrated".to_owned(),
-            Signal::Generation { .. } => "the machine was restored from a snapshot".to_owned(),
+            Signal::Generation { .. } | Signal::Restored => "the machine was restored from a snapshot".to_owned(),
             Signal::Stalled { late } => format!("the program ran {} late", format::magnitude(late.as_secs_f64())),
             Signal::ClocksourceChanged => "the kernel changed its clocksource".to_owned(),
         },

@@ -128,6 +128,8 @@ pub enum Signal {
         /// Now.
         to: Generation,
     },
+    /// The kernel says that the machine was restored from a snapshot: its VM generation id changed.
+    Restored,
     /// Somebody else set `CLOCK_REALTIME`: the clock moved by `by` against its expected course.
     ClockSet {
         /// Positive when the clock was moved forward.
@@ -319,6 +321,8 @@ impl Status {
 pub struct Decision {
     /// The order to the clock, if there is anything new to tell it.
     pub adjustment: Option<Adjustment>,
+    /// Something about time is in doubt: ask every source now.
+    pub ask: bool,
     /// When the core wants to be called again, if nothing happens before.
     pub next: Option<Instant>,
 }
@@ -340,6 +344,8 @@ pub enum SourceState {
     Distant,
     /// Its time disagrees with the majority's.
     Falseticker,
+    /// It went on as if nothing had happened when the machine was restored, and the others did not.
+    Stopped,
     /// No majority of sources agrees.
     NoMajority,
     /// Fewer than `minsources` agree.
@@ -368,7 +374,7 @@ impl SourceState {
             Self::Selected => '*',
             Self::Combined => '+',
             Self::NotPreferred | Self::Outclassed => '-',
-            Self::Falseticker => 'x',
+            Self::Falseticker | Self::Stopped => 'x',
             Self::Jittery => '~',
             Self::Waiting
             | Self::Unreachable
@@ -390,7 +396,7 @@ impl SourceState {
             Self::Unreachable | Self::Unsynchronised => 's',
             Self::Noselect => 'N',
             Self::Distant => 'd',
-            Self::Falseticker | Self::NoMajority | Self::Timescale => 'x',
+            Self::Falseticker | Self::Stopped | Self::NoMajority | Self::Timescale => 'x',
             Self::TooFew | Self::Untrusted => 'W',
             Self::Jittery => '~',
             Self::NotPreferred => 'P',
@@ -410,6 +416,7 @@ impl SourceState {
             Self::Unsynchronised => "it says that it is not synchronised",
             Self::Distant => "its root distance exceeds maxdistance",
             Self::Falseticker => "its time disagrees with the majority",
+            Self::Stopped => "its time stood still while the machine did",
             Self::NoMajority => "no majority of sources agrees",
             Self::TooFew => "fewer sources agree than minsources asks for",
             Self::Timescale => "it hands out another timescale than the sources followed",
@@ -432,6 +439,7 @@ impl SourceState {
             Self::Unsynchronised => "unsynchronised",
             Self::Distant => "distant",
             Self::Falseticker => "falseticker",
+            Self::Stopped => "stopped",
             Self::NoMajority => "no_majority",
             Self::TooFew => "too_few",
             Self::Timescale => "timescale",

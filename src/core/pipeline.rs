@@ -4,6 +4,7 @@
 //! out, and an order to the clock when there is one.
 
 mod bounds;
+mod disruption;
 mod leap;
 mod selection;
 
@@ -98,6 +99,12 @@ struct Tracked {
     reachable: bool,
     synchronised: bool,
     state: SourceState,
+    /// A device of this machine, which may stand still with it.
+    local: bool,
+    /// It did, when the machine was restored: it has no vote until it agrees with the others.
+    stopped: bool,
+    /// When it last jumped by more than an error.
+    jumped: Option<Instant>,
 }
 
 /// What tables and metrics show of one source.
@@ -176,6 +183,14 @@ pub struct Core {
     known_frequency: Option<(Ppm, Ppm)>,
     tai_offset: Option<i16>,
     leap: LeapSecond,
+    /// The line as it was when the machine was moved, how wrong it could be, and when that was.
+    moved: Option<(Line, Bound, Instant)>,
+    /// When a source jumped and the others had not answered yet.
+    suspected: Option<Instant>,
+    /// When everybody was last asked because a source jumped.
+    asked: Option<Instant>,
+    /// Everybody shall be asked with the next decision.
+    ask: bool,
 }
 
 impl Core {
@@ -206,6 +221,10 @@ impl Core {
             known_frequency: drift,
             tai_offset: None,
             leap: LeapSecond::default(),
+            moved: None,
+            suspected: None,
+            asked: None,
+            ask: false,
         }
     }
 
@@ -214,8 +233,8 @@ impl Core {
         self.discipline.allow_one_step();
     }
 
-    /// Begins to follow a source.
-    pub fn add_source(&mut self, id: SourceId, options: SelectOptions) {
+    /// Begins to follow a source; `local` if it is a device of this machine.
+    pub fn add_source(&mut self, id: SourceId, options: SelectOptions, local: bool) {
         let (frequency, skew) = match self.known_frequency {
             // Saved by this machine or by the one it was copied from: believed to some ppm only.
             Some((frequency, skew)) => (frequency, Some(Ppm::new(skew.ppm().max(SAVED_SKEW.ppm())))),
@@ -231,6 +250,9 @@ impl Core {
             reachable: true,
             synchronised: true,
             state: if options.noselect { SourceState::Noselect } else { SourceState::Waiting },
+            local,
+            stopped: false,
+            jumped: None,
         });
     }
 
@@ -319,6 +341,12 @@ impl Core {
         if update == Update::First && !settled && self.first_sample.is_none() && !source.options.noselect {
             self.first_sample = Some(now);
         }
+        if let Update::Jumped(by) = update {
+            if self.on_jump(now, sample.source, by) {
+                let plain = self.plain();
+                return self.decide(now, Some(plain));
+            }
+        }
         let correction = self.evaluate(now, Some(sample.source));
         self.decide(now, correction)
     }
@@ -344,10 +372,8 @@ impl Core {
                 let plain = self.plain();
                 self.decide(now, Some(plain))
             }
-            Signal::Generation { .. } => {
-                // Migrated or restored: another host, and another counter.
-                self.disrupt(now, false);
-                self.line_bound = Bound::UNKNOWN;
+            Signal::Generation { .. } | Signal::Restored => {
+                self.move_house(now);
                 let plain = self.plain();
                 self.decide(now, Some(plain))
             }
@@ -361,25 +387,11 @@ impl Core {
                 self.line_bound = Bound { as_of: now, error: self.line_bound.at(now).saturating_add(unseen), growth };
                 self.decide(now, Some(Correction::Hold))
             }
-            Signal::Stalled { .. } => self.on_tick(now),
-        }
-    }
-
-    /// Phase is not known any more: wait for the first agreement.
-    fn disrupt(&mut self, now: Instant, same_machine: bool) {
-        for source in &mut self.sources {
-            source.filter.reset();
-            if !same_machine {
-                source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
+            Signal::Stalled { .. } => {
+                // The machine may have stood still: whoever knows shall say so.
+                self.ask_everybody(now);
+                self.on_tick(now)
             }
-            if !source.options.noselect {
-                source.state = SourceState::Waiting;
-            }
-        }
-        self.first_sample = None;
-        self.discipline.allow_one_step();
-        if self.status != Status::Unsynchronised {
-            self.set_status(now, Status::Disrupted);
         }
     }
 
@@ -397,6 +409,10 @@ impl Core {
     }
 
     fn on_tick(&mut self, now: Instant) -> Decision {
+        if self.on_silence(now) {
+            let plain = self.plain();
+            return self.decide(now, Some(plain));
+        }
         let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
         let lost = matches!(self.status, Status::Unsynchronised | Status::Disrupted);
         let evaluated = if waited { self.evaluate(now, None) } else { None };
@@ -515,11 +531,9 @@ impl Core {
             self.announced = Some((now, adjustment.announcement.max_error));
         }
         let grace = self.first_sample.map(|first| first + GRACE).filter(|&end| end > now);
-        let next = match (self.course.until, grace) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        Decision { adjustment, next }
+        let silence = self.suspected.map(|since| since + GRACE);
+        let next = [self.course.until, grace, silence].into_iter().flatten().min();
+        Decision { adjustment, ask: std::mem::take(&mut self.ask), next }
     }
 
     /// The line.

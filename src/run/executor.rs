@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
+use super::ears::{Ears, News};
 use super::logs::Logs;
 use super::narrator::Narrator;
 use super::state::DriftFile;
@@ -118,6 +119,7 @@ pub struct Executor {
     narrator: Narrator,
     logs: Option<Logs>,
     watchdog: Watchdog,
+    ears: Ears,
     clocksource: (Instant, String),
     buffer: Box<[u8; MAX_DATAGRAM]>,
 }
@@ -143,6 +145,7 @@ impl Executor {
             narrator: Narrator::default(),
             logs: None,
             watchdog: Watchdog::new(),
+            ears: Ears::default(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
             buffer: Box::new([0; MAX_DATAGRAM]),
         }
@@ -164,6 +167,7 @@ impl Executor {
         let mut stop = pin!(stop);
         let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
         let mut last_due = Instant::ZERO;
+        self.ears = Ears::open(self.clock.kind() == "kernel");
         self.execute();
         loop {
             let due = self.due();
@@ -174,9 +178,16 @@ impl Executor {
             sleep.as_mut().reset(tokio::time::Instant::now() + due.elapsed_since(time::raw()));
             // Borrowed apart, so that each branch can wait on its own part.
             let (flights, resolved, buffer, shared) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer, &self.shared);
+            let ears = &mut self.ears;
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                news = poll_fn(|context| ears.poll(context)) => {
+                    self.hear(news);
+                    if due <= time::raw() {
+                        self.wake(due);
+                    }
+                }
                 (index, received) = poll_fn(|context| poll_flights(flights, buffer, context)) => {
                     self.receive(index, received);
                     // However many packets come, what is due is done.
@@ -192,6 +203,16 @@ impl Executor {
         }
         self.tell(Input::Farewell);
         self.execute();
+    }
+
+    fn hear(&mut self, news: News) {
+        self.shared.look_for_suspend();
+        match news {
+            News::ClockSet => self.look_at_clock(),
+            News::Restored => self.tell(Input::Signal(Signal::Restored)),
+            News::Devices => {}
+            News::Refclock(source) => self.tell(Input::Notified { source }),
+        }
     }
 
     fn due(&self) -> Instant {
@@ -279,6 +300,9 @@ impl Executor {
             || Err(ReadError::Absent { device: "refclock".to_owned(), reason: "it was not opened".to_owned() }),
             |clock| clock.read(),
         );
+        if let Some(clock) = usize::try_from(source.0).ok().and_then(|i| self.refclocks.get(i)) {
+            self.ears.attend(source, clock.as_ref());
+        }
         self.narrator.read(source, result.as_ref().err());
         self.tell(Input::Reading { source, result });
     }

@@ -7,6 +7,7 @@ pub mod config_files;
 pub mod control_socket;
 pub mod daemon;
 pub mod demo;
+mod ears;
 pub mod executor;
 pub mod logs;
 pub mod metrics;

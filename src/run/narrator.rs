@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::state::DriftFile;
 use super::watchdog;
-use crate::agent::Agent;
+use crate::agent::{Agent, Disruption};
 use crate::core::{Adjustment, Applied, ClockError, ReadError, SourceId, SourceState, Status};
 use crate::sys::time;
 
@@ -16,7 +16,8 @@ pub(super) struct Narrator {
     status: Option<Status>,
     selected: Option<SourceId>,
     states: HashMap<SourceId, SourceState>,
-    disruptions: u64,
+    /// The last disruption by its number, and whether its end was told.
+    disruptions: (u64, bool),
     foreign: u64,
     clock_error: bool,
     drift_error: bool,
@@ -32,16 +33,9 @@ impl Narrator {
         let now = time::raw();
         let published = agent.published();
         let totals = agent.totals();
-        let disruptions = totals.restores + totals.migrations + totals.suspends;
-        if disruptions > self.disruptions {
-            tracing::warn!(
-                "time was disrupted (restores {}, migrations {}, suspends {}): asking all sources now",
-                totals.restores,
-                totals.migrations,
-                totals.suspends
-            );
+        if let Some(event) = &published.disruption {
+            self.disruption(event);
         }
-        self.disruptions = disruptions;
         if totals.foreign_steps > self.foreign {
             tracing::warn!("somebody else set the clock ({} times so far)", totals.foreign_steps);
         }
@@ -59,7 +53,7 @@ impl Narrator {
                 Status::Holdover => {
                     tracing::warn!("hold-over: no source can be followed, the bound grows from {:.6} s", bound.as_secs_f64())
                 }
-                Status::Disrupted => tracing::warn!("disrupted: waiting for the first agreement of sources"),
+                Status::Disrupted => {}
             }
             watchdog::status(published.status.as_str());
         }
@@ -73,6 +67,24 @@ impl Narrator {
             if self.states.insert(id, state) != Some(state) && is_news(state) && !self.unread.contains(&id) {
                 tracing::warn!("{name} is not followed: {}", state.reason());
             }
+        }
+    }
+
+    fn disruption(&mut self, event: &Disruption) {
+        if event.number != self.disruptions.0 {
+            self.disruptions = (event.number, false);
+            let who = event.witnesses().map(|(witness, _)| witness.as_str()).collect::<Vec<_>>().join(", ");
+            tracing::warn!("time was disrupted: {} (told by {who}); asking all sources now", event.kind.sentence());
+        }
+        let Some(recovered) = event.recovered.filter(|_| !std::mem::replace(&mut self.disruptions.1, event.recovered.is_some())) else {
+            return;
+        };
+        let took = recovered.since(event.since).seconds();
+        match event.stepped {
+            Some(step) => {
+                tracing::warn!("time is right again {took:.3} s after the disruption was noticed: stepped by {:+.9} s", step.seconds())
+            }
+            None => tracing::warn!("verified {took:.3} s after the disruption was noticed: the clock was right, no step was needed"),
         }
     }
 
@@ -152,6 +164,7 @@ fn is_news(state: SourceState) -> bool {
     matches!(
         state,
         SourceState::Falseticker
+            | SourceState::Stopped
             | SourceState::Unreachable
             | SourceState::NoMajority
             | SourceState::Unsynchronised

@@ -3,6 +3,7 @@
 //! Each module that needs `unsafe` opens its own fence with its reason; page decoders and
 //! arithmetic are pure functions that tests and fuzzers reach without any device.
 
+pub mod clock_set;
 pub mod counter;
 pub mod cpuid;
 pub mod kvm;
@@ -12,4 +13,5 @@ pub mod pvclock;
 pub mod socket;
 pub mod time;
 pub mod timex;
+pub mod uevent;
 pub mod vmclock;

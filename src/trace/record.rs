@@ -151,6 +151,9 @@ pub struct TracedSource {
     pub name: String,
     /// How it takes part in selection.
     pub options: SelectOptions,
+    /// A device of the machine itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
 }
 
 /// Why a line is no record.

@@ -159,7 +159,7 @@ impl Running {
         if self.sources.len() >= MAX_SOURCES {
             return Err("more than 64 sources at once: the program never follows so many; take the file as it was written");
         }
-        self.core.add_source(source.id, source.options);
+        self.core.add_source(source.id, source.options, source.local);
         self.sources.push(source.clone());
         Ok(())
     }

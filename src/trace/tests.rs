@@ -112,10 +112,11 @@ fn decision() -> impl Strategy<Value = Decided> {
 }
 
 fn source() -> impl Strategy<Value = TracedSource> {
-    (any::<u32>(), ".{0,40}", any::<[bool; 4]>()).prop_map(|(id, name, [prefer, trust, require, noselect])| TracedSource {
+    (any::<u32>(), ".{0,40}", any::<[bool; 5]>()).prop_map(|(id, name, [prefer, trust, require, noselect, local])| TracedSource {
         id: SourceId(id),
         name,
         options: SelectOptions { prefer, trust, require, noselect },
+        local,
     })
 }
 
@@ -226,6 +227,7 @@ fn headings_follow_the_records() {
         id: SourceId(id),
         name: format!("source {id}"),
         options: SelectOptions { noselect, ..SelectOptions::default() },
+        local: false,
     };
     for id in 0..3 {
         recorder.note(&Record::Add { at, source: named(id, false) });

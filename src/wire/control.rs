@@ -54,6 +54,9 @@ pub struct Report {
     pub sources: Vec<Source>,
     /// What happened so far.
     pub counters: Counters,
+    /// The last disruption, if there was one.
+    #[serde(default)]
+    pub disruption: Option<Disruption>,
     /// The machine.
     pub platform: Platform,
     /// What is wrong, one sentence each; empty when all is well.
@@ -202,6 +205,23 @@ pub struct Counters {
     pub stray_packets: u64,
     /// Wake-ups of the event loop.
     pub wakeups: u64,
+}
+
+/// Something broke time: a restore, a migration, a suspend, or sources that jumped.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Disruption {
+    /// Counted from one since the start.
+    pub number: u64,
+    /// `restore`, `migration`, `suspend` or `jump`.
+    pub kind: String,
+    /// Seconds since it was noticed.
+    pub age: f64,
+    /// Who told, and how many seconds after the first: `vmclock`, `vmgenid`, `kvm-clock`, `suspend`, `sources`.
+    pub witnesses: BTreeMap<String, f64>,
+    /// Seconds until sources agreed on the time again; `None` while they do not.
+    pub recovered_after: Option<f64>,
+    /// The step of the clock that was needed; `None` if none was.
+    pub stepped: Option<f64>,
 }
 
 /// What the machine is.

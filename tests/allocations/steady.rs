@@ -49,7 +49,7 @@ impl SteadyCore {
     pub(super) fn new(sources: u32) -> Self {
         let mut core = Core::new(CoreOptions::default(), Instant::ZERO, course(Instant::ZERO), None);
         for id in 0..sources {
-            core.add_source(SourceId(id), SelectOptions::default());
+            core.add_source(SourceId(id), SelectOptions::default(), false);
         }
         let mut steady = Self { core, sources, turn: 0, now: Instant::ZERO, queueing: Queueing(1) };
         for _ in 0..SETTLING * usize::try_from(sources).expect("a handful") {

@@ -44,8 +44,8 @@ fn trace() -> String {
     let started = running.start(at(0));
     Record::Start { at: at(0), decision: Decided::new(started, &running) }.emit(&mut text);
     for (id, name) in [(0, "192.0.2.1"), (1, "ntp2.example.com")] {
-        running.add_source(SourceId(id), SelectOptions::default());
-        let source = TracedSource { id: SourceId(id), name: name.to_owned(), options: SelectOptions::default() };
+        running.add_source(SourceId(id), SelectOptions::default(), false);
+        let source = TracedSource { id: SourceId(id), name: name.to_owned(), options: SelectOptions::default(), local: false };
         Record::Add { at: at(0), source }.emit(&mut text);
     }
     let mut events: Vec<(i64, Event)> = Vec::new();

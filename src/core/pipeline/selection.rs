@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::{COMBINE_LIMIT, Core, GRACE, MAX_JITTER, Tracked};
 use crate::core::event::{SourceState, Status};
-use crate::core::select::{Claim, intersect};
+use crate::core::select::{Agreement, Claim, intersect};
 use crate::units::{Instant, Leap, Ppm, Timescale, Timestamp};
 
 /// So many voters say how fast the line's bound must grow.
@@ -26,6 +26,8 @@ impl Core {
             } else if !source.filter.is_set() {
                 waiting += 1;
                 SourceState::Waiting
+            } else if source.stopped {
+                SourceState::Stopped
             } else if !source.last.is_some_and(|s| s.timescale.combines_with(timescale)) {
                 SourceState::Timescale
             } else {
@@ -42,26 +44,34 @@ impl Core {
             };
         }
         let candidates = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
-        let patient = self.first_sample.is_some_and(|first| now < first + GRACE);
-        if candidates == 0 || (patient && self.status != Status::Synchronised && waiting >= candidates) {
+        let patient = self.first_sample.is_some_and(|first| now < first + GRACE) && self.status != Status::Synchronised;
+        if candidates == 0 || (patient && waiting >= candidates) {
             self.mark_candidates(SourceState::Waiting);
             return None;
         }
-        let trusted = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.trust);
-        self.claims.clear();
-        for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
-            self.claims.push(claim(source, origin, now));
+        let mut agreed = self.agree(now);
+        if agreed.is_none() && self.silence_the_stopped(now) {
+            agreed = self.agree(now);
         }
-        let Some(agreed) = intersect(&self.claims, &mut self.scratch) else {
+        let Some(agreed) = agreed else {
             self.mark_candidates(SourceState::NoMajority);
             return None;
         };
+        for source in self.sources.iter_mut().filter(|s| s.stopped && s.filter.is_set()) {
+            // Somebody set it right.
+            source.stopped = !claim(source, origin, now).meets(agreed.low, agreed.high);
+        }
         for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
             if !claim(source, origin, now).meets(agreed.low, agreed.high) {
                 source.state = SourceState::Falseticker;
             }
         }
         let agreeing = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
+        if patient && self.status == Status::Disrupted && 2 * agreeing <= self.claims.len() + waiting {
+            // After a start a wrong choice is corrected by the next answers; here it would be stepped to.
+            self.mark_candidates(SourceState::Waiting);
+            return None;
+        }
         if agreeing < self.options.min_sources {
             self.mark_candidates(SourceState::TooFew);
             return None;
@@ -73,6 +83,17 @@ impl Core {
         }
         self.rank(now, (agreed.low, agreed.high));
         Some((agreed.possible_low, agreed.possible_high))
+    }
+
+    /// What a majority of the candidates says.
+    fn agree(&mut self, now: Instant) -> Option<Agreement> {
+        let origin = self.line.at(now);
+        let trusted = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.trust);
+        self.claims.clear();
+        for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
+            self.claims.push(claim(source, origin, now));
+        }
+        intersect(&self.claims, &mut self.scratch)
     }
 
     fn mark_candidates(&mut self, state: SourceState) {

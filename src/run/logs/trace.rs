@@ -109,7 +109,7 @@ mod tests {
         let path = dir.path().join("trace.log");
         let mut file = TraceFile::open(path.clone()).unwrap();
         file.append(&heading());
-        let source = TracedSource { id: SourceId(7), name: "a".into(), options: crate::config::SelectOptions::default() };
+        let source = TracedSource { id: SourceId(7), name: "a".into(), options: crate::config::SelectOptions::default(), local: false };
         file.append(&Record::Add { at: Instant::ZERO, source: source.clone() });
         file.append(&tick(5));
         fs::rename(&path, dir.path().join("trace.log.1")).unwrap();

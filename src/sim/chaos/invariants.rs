@@ -31,8 +31,8 @@ pub(super) struct Watch {
     wakeups: f64,
     decided: u64,
     totals: Totals,
-    /// Totals when a step was last explained by a disruption.
-    explained: Totals,
+    /// The last disruption that explained a step.
+    explained: u64,
     /// Updates of the line so far.
     updates: u32,
     updated: Option<Instant>,
@@ -57,7 +57,7 @@ impl Watch {
             wakeups: WAKEUPS + readings + requests,
             decided: 0,
             totals: Totals::default(),
-            explained: Totals::default(),
+            explained: 0,
             updates: 0,
             updated: None,
             announced: Instant::ZERO,
@@ -123,19 +123,19 @@ impl Watch {
     fn may_step(&mut self, machine: &Machine, offset: Offset) -> Result<(), String> {
         let totals = *machine.agent().totals();
         let size = offset.seconds().abs();
-        let disruptions = |t: &Totals| t.restores + t.migrations + t.suspends;
+        let disruptions = machine.agent().disruption().map_or(0, |event| event.number);
         let foreign = totals.foreign_steps > self.totals.foreign_steps;
-        let disrupted = disruptions(&totals) > disruptions(&self.explained);
+        let disrupted = disruptions > self.explained;
         let leaped = machine.agent().core().leaped().is_some_and(|at| machine.now().since(at).seconds().abs() < 3.0);
         // Each disruption makes one update that does not count.
-        let updates = f64::from(self.updates) - count(disruptions(&totals));
+        let updates = f64::from(self.updates) - count(disruptions);
         let makestep =
             self.makestep.is_some_and(|(threshold, limit)| size > threshold && limit.is_none_or(|limit| updates <= f64::from(limit)));
         if makestep || foreign || leaped {
             return Ok(());
         }
         if disrupted {
-            self.explained = totals;
+            self.explained = disruptions;
             return Ok(());
         }
         Err(format!("a step of {} s that nothing allows, after {} updates", offset.seconds(), self.updates))

@@ -259,8 +259,9 @@ impl Witness {
         let machine = world.guest(guest);
         let agent = machine.agent();
         let totals = agent.totals();
-        if totals.restores + totals.migrations != self.declared {
-            self.declared = totals.restores + totals.migrations;
+        let declared = agent.disruption().map_or(0, |event| event.number);
+        if declared != self.declared {
+            self.declared = declared;
             self.surprises.clear();
             self.sources.iter_mut().for_each(|s| s.since = f64::INFINITY);
         }

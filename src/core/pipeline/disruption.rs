@@ -1,0 +1,136 @@
+//! When time is broken: what signals and jumping sources mean for the line.
+//!
+//! A signal says it outright. A jump of a source may be the source's own: then the others, asked at once, stand by the line. If
+//! they do not, it was our own time that broke.
+
+use std::time::Duration;
+
+use super::selection::claim;
+use super::{Core, GRACE, NEW_RATE_SIGMA, Tracked};
+use crate::core::event::{SourceId, SourceState, Status};
+use crate::units::{Bound, Instant, Offset};
+
+/// A jump of less than this is an error like others: slewing it away takes seconds.
+const JUMP: Offset = Offset::from_nanos(500_000_000);
+/// Sources that jump within this time jump together, and for so long after a jump or a stall nobody is asked again for such a
+/// reason: an unsteady source must not make us pester the others.
+const TOGETHER: Duration = Duration::from_secs(64);
+
+impl Core {
+    /// Phase is not known any more: wait for the first agreement.
+    pub(super) fn disrupt(&mut self, now: Instant, same_machine: bool) {
+        for source in &mut self.sources {
+            source.filter.reset();
+            if !same_machine {
+                source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
+            }
+            if !source.options.noselect {
+                source.state = SourceState::Waiting;
+            }
+            source.jumped = None;
+        }
+        self.suspected = None;
+        self.first_sample = None;
+        self.discipline.allow_one_step();
+        if self.status != Status::Unsynchronised {
+            self.set_status(now, Status::Disrupted);
+        }
+        self.ask = true;
+    }
+
+    /// Migrated or restored: another host, another counter, and another time.
+    pub(super) fn move_house(&mut self, now: Instant) {
+        if self.line_bound.is_known() {
+            self.moved = Some((self.line, self.line_bound, now));
+        }
+        self.disrupt(now, false);
+        self.line_bound = Bound::UNKNOWN;
+    }
+
+    /// A source proved itself wrong by `by`. True if that means that time was disrupted.
+    pub(super) fn on_jump(&mut self, now: Instant, id: SourceId, by: Offset) -> bool {
+        let followed = matches!(self.status, Status::Synchronised | Status::Holdover);
+        if by.abs() < JUMP.abs() || !followed {
+            return false;
+        }
+        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return false };
+        use SourceState::{Combined, NotPreferred, Outclassed, Selected};
+        let believed = matches!(source.state, Combined | NotPreferred | Outclassed | Selected);
+        source.jumped = Some(now);
+        if self.is_refuted(now, None) {
+            return true;
+        }
+        if believed {
+            self.suspected.get_or_insert(now);
+            self.ask_everybody(now);
+        }
+        false
+    }
+
+    /// Those that were asked when a source jumped have had their time to answer: who did not has no say. True if that means
+    /// that time was disrupted.
+    pub(super) fn on_silence(&mut self, now: Instant) -> bool {
+        match self.suspected {
+            Some(since) if now >= since + GRACE => {
+                self.suspected = None;
+                matches!(self.status, Status::Synchronised | Status::Holdover) && self.is_refuted(now, Some(since))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether those that jumped away from the line refute it; then nothing is known any more. More than half do. So does one
+    /// half if nobody but devices stands against it: these may stand still with the machine, servers cannot. With `since`, who
+    /// has not been heard since then does not count.
+    fn is_refuted(&mut self, now: Instant, since: Option<Instant>) -> bool {
+        let (origin, half) = (self.line.at(now), self.line_bound.at(now).as_secs_f64());
+        let voting = |s: &&Tracked| !s.options.noselect && s.reachable && s.synchronised && !s.stopped && s.filter.is_set();
+        let trusted = self.sources.iter().any(|s| voting(&s) && s.options.trust);
+        let (mut jumped, mut steady, mut servers) = (0_usize, 0_usize, 0_usize);
+        for voter in self.sources.iter().filter(voting).filter(|s| s.options.trust || !trusted) {
+            let lately = voter.jumped.is_some_and(|at| now <= at + TOGETHER);
+            if lately && !claim(voter, origin, now).meets(-half, half) {
+                jumped += 1;
+            } else if since.is_none_or(|since| voter.last.is_some_and(|sample| sample.at >= since)) {
+                steady += 1;
+                servers += usize::from(!voter.local);
+            }
+        }
+        let refuted = jumped > steady || (jumped > 0 && jumped == steady && servers == 0);
+        if refuted {
+            self.disrupt(now, false);
+            self.line_bound = Bound::UNKNOWN;
+        }
+        refuted
+    }
+
+    /// Somebody may know that time was disrupted: ask, but not again and again.
+    pub(super) fn ask_everybody(&mut self, now: Instant) {
+        if self.asked.is_none_or(|at| now >= at + TOGETHER) {
+            self.asked = Some(now);
+            self.ask = true;
+        }
+    }
+
+    /// No majority: if the machine has just been moved, devices that went on as if nothing had happened stood still with it, and
+    /// have no vote against those that did not. True if there are such.
+    pub(super) fn silence_the_stopped(&mut self, now: Instant) -> bool {
+        let Some((line, bound, _)) = self.moved.filter(|&(.., at)| now <= at + TOGETHER) else { return false };
+        let (origin, half) = (line.at(now), bound.at(now).as_secs_f64());
+        let went_on = |s: &Tracked| claim(s, origin, now).meets(-half, half);
+        let others = self.sources.iter().any(|s| s.state == SourceState::Selected && !went_on(s));
+        let mut silenced = false;
+        for source in self.sources.iter_mut().filter(|s| s.local && s.state == SourceState::Selected) {
+            if others && went_on(source) {
+                source.stopped = true;
+                source.state = SourceState::Stopped;
+                silenced = true;
+            }
+        }
+        if silenced {
+            // Whatever was followed meanwhile, the clock may be as wrong as it was.
+            self.discipline.allow_one_step();
+        }
+        silenced
+    }
+}
