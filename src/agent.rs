@@ -438,9 +438,10 @@ impl Agent {
             self.consult(now, Event::Signal(signal));
             return;
         };
+        let slept_only = self.disruption.is_some_and(|event| event.kind == DisruptionKind::Suspend);
         let known = self.disruption.as_mut().is_some_and(|event| event.is_told_again(witness, kind, now));
-        // How long the machine slept must be known even if it is known that something happened.
-        if !known || matches!(signal, Signal::Suspended { .. }) {
+        // How long the machine slept must be known even if it is known that something happened; and that it woke elsewhere.
+        if !known || slept_only || kind == DisruptionKind::Suspend {
             if !known {
                 self.begin_disruption(now, witness, kind);
             }

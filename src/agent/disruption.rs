@@ -112,7 +112,7 @@ impl Disruption {
             return false;
         }
         *told = Some(now);
-        if kind == DisruptionKind::Restore || self.kind == DisruptionKind::Jump {
+        if kind == DisruptionKind::Restore || matches!(self.kind, DisruptionKind::Jump | DisruptionKind::Suspend) {
             self.kind = kind;
         }
         true

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{Viewing, complain, format, print, sources, to_json};
 use crate::core::SourceState;
-use crate::wire::control::{BoundReport, Report, Source};
+use crate::wire::control::{BoundReport, Disruption, Report, Source};
 
 /// Prints the summary; the exit code is success only while the clock can be relied on.
 pub(super) fn show(viewing: &Viewing) -> ExitCode {
@@ -27,6 +27,7 @@ struct Summary {
     clock: BoundReport,
     reference_name: String,
     stratum: u8,
+    disruption: Option<Disruption>,
     problems: Vec<String>,
     rejected: Vec<Rejected>,
 }
@@ -49,6 +50,7 @@ fn summary(report: &Report) -> Summary {
         clock: t.clock,
         reference_name: t.reference_name.clone(),
         stratum: t.stratum,
+        disruption: report.disruption.clone(),
         problems: report.problems.clone(),
         rejected: rejected(report)
             .map(|s| Rejected { source: s.name.clone(), state: s.state.clone(), reason: sources::reason(s) })
@@ -66,20 +68,34 @@ fn rejected(report: &Report) -> impl Iterator<Item = &Source> {
     report.sources.iter().filter(|source| matches!(source.mark, 'x' | '~' | '?') && source.state != SourceState::Noselect.as_str())
 }
 
-/// Five lines, and one more for each thing that is wrong.
+/// Five lines, one for the last disruption, and one more for each thing that is wrong.
 pub(super) fn render(report: &Report) -> String {
     let t = &report.tracking;
     let ago = format::span(report.time - t.status_since);
     let mut wrong: Vec<String> = report.problems.clone();
     wrong.extend(rejected(report).map(|source| format!("{} is not used: {}", source.name, sources::reason(source))));
     let problems = if wrong.is_empty() { "none".to_owned() } else { wrong.join("\n          ") };
+    let broken = report.disruption.as_ref().map(disruption).unwrap_or_default();
     format!(
-        "Clock     {}\nError     {}\nSource    {}\nSince     {} ({ago} ago)\nProblems  {problems}\n",
+        "Clock     {}\nError     {}\nSource    {}\nSince     {} ({ago} ago)\n{broken}Problems  {problems}\n",
         verdict(report),
         error(report),
         source(report),
         format::iso_date(t.status_since),
     )
+}
+
+/// The last disruption, in a line of its own.
+fn disruption(event: &Disruption) -> String {
+    let who = event.witnesses.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let end = match (event.recovered_after, event.stepped) {
+        (None, _) => "sources have not agreed on the time since".to_owned(),
+        (Some(after), Some(step)) => {
+            format!("right again after {}, stepped by {}", format::magnitude(after), format!("{step:+.3} s"))
+        }
+        (Some(after), None) => format!("verified after {}, no step was needed", format::magnitude(after)),
+    };
+    format!("Disrupted {} ago: {} (told by {who}); {end}\n", format::span(event.age), event.kind)
 }
 
 fn verdict(report: &Report) -> String {
@@ -134,7 +150,7 @@ mod tests {
     use crate::cli::sample;
 
     #[test]
-    fn a_well_clock_in_five_lines() {
+    fn a_well_clock_in_six_lines() {
         let mut report = sample::report();
         report.sources.truncate(2);
         assert_eq!(
@@ -144,6 +160,7 @@ Clock     synchronised: the system clock is right
 Error     at most 5.4 us now (4.1 us for Paraclock's own time); 1.2 us off and being corrected
 Source    PHC0 with 1 other, so this is stratum 1; 2 of 2 sources answer
 Since     2026-11-20 11:06:25 UTC (60 min ago)
+Disrupted 60 min ago: restore (told by kvm-clock, vmclock, vmgenid); right again after 12.0 ms, stepped by +60.000 s
 Problems  none
 "
         );

@@ -96,7 +96,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let known = drift.as_ref().and_then(load_drift);
     let (mut clock, denied) = open_clock(options.shadow, known);
     let guessed = raise_to_floor(clock.as_mut(), drift.as_ref());
+    let witnesses = setup::witnesses(config, machine);
     let mut refclocks = setup::devices(&config.refclocks, machine);
+    refclocks.extend(setup::devices(&witnesses, machine));
     let metrics_listener = listen_for_metrics(config).await;
     let control = config.control.as_deref().and_then(control_socket::listen);
     let logs = config.log_dir.as_deref().filter(|_| !config.logs.is_empty()).and_then(|dir| Logs::open(dir, &config.logs));
@@ -112,6 +114,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         privileges::become_user(user, &paths)?;
     }
     let mut setup = agent_setup(chosen, clock.as_ref(), known, guessed);
+    setup.witnesses = witnesses;
     if logs.is_some() {
         setup.notes.clone_from(&config.logs);
     }

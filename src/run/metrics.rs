@@ -15,7 +15,7 @@ pub use server::serve;
 
 use crate::core::Status;
 use crate::units::count;
-use crate::wire::control::{BoundReport, Report};
+use crate::wire::control::{BoundReport, Disruption, Report};
 use page::Page;
 
 /// The content type of [`render`]'s text.
@@ -120,7 +120,30 @@ fn counters(page: &mut Page, report: &Report) -> Result<(), prometheus::Error> {
         "Events that broke time: restores, migrations, suspends, jumps.",
         &["kind"],
         c.disruptions.iter().map(|(kind, &n)| ([kind.as_str()], count(n))),
-    )
+    )?;
+    report.disruption.as_ref().map_or(Ok(()), |event| disruption(page, event))
+}
+
+/// The last one, there only once there was one.
+fn disruption(page: &mut Page, event: &Disruption) -> Result<(), prometheus::Error> {
+    page.gauges(
+        "paraclock_last_disruption_age_seconds",
+        "Seconds since the last disruption was noticed.",
+        &["kind"],
+        [([event.kind.as_str()], event.age)],
+    )?;
+    page.gauges(
+        "paraclock_last_disruption_witness_seconds",
+        "How many seconds after the first each witness told of the last disruption.",
+        &["witness"],
+        event.witnesses.iter().map(|(witness, &after)| ([witness.as_str()], after)),
+    )?;
+    page.gauge(
+        "paraclock_last_disruption_recovery_seconds",
+        "Seconds from noticing the last disruption until sources agreed on the time; not there while they do not.",
+        event.recovered_after.unwrap_or(f64::NAN),
+    )?;
+    page.gauge("paraclock_last_disruption_step_seconds", "The step of the clock that it needed.", event.stepped.unwrap_or(0.0))
 }
 
 fn platform(page: &mut Page, report: &Report) -> Result<(), prometheus::Error> {

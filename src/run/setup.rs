@@ -80,6 +80,21 @@ pub fn lines_for(machine: &Detection) -> Vec<String> {
     lines
 }
 
+/// Devices of this machine that tell of disruptions and that no line names.
+#[must_use]
+pub fn witnesses(config: &Config, machine: &Detection) -> Vec<RefclockDirective> {
+    let named = |kind: fn(&RefclockKind) -> bool| config.refclocks.iter().any(|r| kind(&r.kind));
+    let mut lines = Vec::new();
+    if let Some(path) = machine.vmclock.as_ref().filter(|_| !named(|kind| matches!(kind, RefclockKind::Vmclock { .. }))) {
+        lines.push(format!("refclock VMCLOCK {} poll 0 noselect", path.display()));
+    }
+    if machine.pvclock.is_some() && !named(|kind| matches!(kind, RefclockKind::Kvm)) {
+        lines.push("refclock KVM poll 0 dpoll 0".to_owned());
+    }
+    // Our own words: nothing here can fail.
+    parse_directives(&lines, &ConfigFiles).map(|found| found.refclocks).unwrap_or_default()
+}
+
 /// The devices behind `refclock` lines, in order. Nothing is opened yet.
 #[must_use]
 pub fn devices(refclocks: &[RefclockDirective], machine: &Detection) -> Vec<Box<dyn Refclock>> {

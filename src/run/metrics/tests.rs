@@ -45,7 +45,9 @@ fn the_clock_in_base_units() {
     assert_close(&text, "paraclock_status{status=\"disrupted\"}", 0.0);
     assert_close(&text, "paraclock_build_info{version=\"0.1.0\"}", 1.0);
     assert_close(&text, "paraclock_platform_info{cloud=\"aws\",hypervisor=\"kvm\"}", 1.0);
-    assert_close(&text, "paraclock_disruptions_total{kind=\"vm_generation\"}", 1.0);
+    assert_close(&text, "paraclock_last_disruption_recovery_seconds", 0.012);
+    assert_close(&text, "paraclock_last_disruption_witness_seconds{witness=\"kvm-clock\"}", 0.42);
+    assert_close(&text, "paraclock_disruptions_total{kind=\"restore\"}", 1.0);
     assert_close(&text, "paraclock_steal_seconds_total", 12.34);
     assert!(!text.contains("chrony_"));
 }

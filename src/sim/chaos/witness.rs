@@ -21,6 +21,7 @@
 
 use std::fmt::Write as _;
 
+use crate::agent::DisruptionKind;
 use crate::core::{Sample, SourceId, SourceState};
 use crate::sim::World;
 use crate::sim::action::Action;
@@ -259,7 +260,9 @@ impl Witness {
         let machine = world.guest(guest);
         let agent = machine.agent();
         let totals = agent.totals();
-        let declared = agent.disruption().map_or(0, |event| event.number);
+        // A machine that slept is the same machine: what nobody told of it is still unknown.
+        let moved = agent.disruption().filter(|event| event.kind != DisruptionKind::Suspend);
+        let declared = moved.map_or(self.declared, |event| event.number);
         if declared != self.declared {
             self.declared = declared;
             self.surprises.clear();
