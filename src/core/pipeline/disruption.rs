@@ -10,8 +10,10 @@ use super::{Core, GRACE, NEW_RATE_SIGMA, Tracked};
 use crate::core::event::{SourceId, SourceState, Status};
 use crate::units::{Bound, Instant, Offset};
 
-/// A jump of less than this is an error like others: slewing it away takes seconds.
+/// A server's jump of less than this is an error like others: slewing it away takes seconds.
 const JUMP: Offset = Offset::from_nanos(500_000_000);
+/// A device has no path that could hide so much: less than this is slewed away within a tenth of a second.
+const DEVICE_JUMP: Offset = Offset::from_nanos(10_000_000);
 /// Sources that jump within this time jump together, and for so long after a jump or a stall nobody is asked again for such a
 /// reason: an unsteady source must not make us pester the others.
 const TOGETHER: Duration = Duration::from_secs(64);
@@ -50,10 +52,11 @@ impl Core {
     /// A source proved itself wrong by `by`. True if that means that time was disrupted.
     pub(super) fn on_jump(&mut self, now: Instant, id: SourceId, by: Offset) -> bool {
         let followed = matches!(self.status, Status::Synchronised | Status::Holdover);
-        if by.abs() < JUMP.abs() || !followed {
+        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return false };
+        let least = if source.local { DEVICE_JUMP } else { JUMP };
+        if by.abs() < least.abs() || !followed {
             return false;
         }
-        let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return false };
         use SourceState::{Combined, NotPreferred, Outclassed, Selected};
         let believed = matches!(source.state, Combined | NotPreferred | Outclassed | Selected);
         source.jumped = Some(now);
