@@ -91,7 +91,7 @@ fn disruption(event: &Disruption) -> String {
     let end = match (event.recovered_after, event.stepped) {
         (None, _) => "sources have not agreed on the time since".to_owned(),
         (Some(after), Some(step)) => {
-            format!("right again after {}, stepped by {}", format::magnitude(after), format!("{step:+.3} s"))
+            format!("right again after {}, stepped by {step:+.3} s", format::magnitude(after))
         }
         (Some(after), None) => format!("verified after {}, no step was needed", format::magnitude(after)),
     };

@@ -90,7 +90,7 @@ impl Ears {
         }
         if let Some(uevents) = &mut self.uevents {
             while let Poll::Ready(Ok(mut guard)) = uevents.poll_read_ready_mut(context) {
-                match guard.try_io(|socket| socket.get_mut().next()) {
+                match guard.try_io(|socket| socket.get_mut().take()) {
                     Ok(Ok(Some(Uevent::Restored))) => return Poll::Ready(News::Restored),
                     Ok(Ok(Some(Uevent::Devices))) => return Poll::Ready(News::Devices),
                     Ok(Ok(None)) | Err(_) => {}

@@ -44,7 +44,7 @@ impl Uevents {
     ///
     /// # Errors
     /// `WouldBlock` if there is none.
-    pub fn next(&mut self) -> io::Result<Option<Uevent>> {
+    pub fn take(&mut self) -> io::Result<Option<Uevent>> {
         match recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), self.buffer.as_mut_slice()) {
             // Other processes can send to this socket too, if they have the right; only the kernel is believed.
             Ok((len, Some(from))) if from.pid() == 0 => Ok(parse(&self.buffer[..len.min(LONGEST)])),
@@ -92,7 +92,7 @@ mod tests {
     fn a_quiet_machine_has_no_events_for_us() {
         match Uevents::listen() {
             Ok(mut ear) => loop {
-                match ear.next() {
+                match ear.take() {
                     Ok(event) => assert_ne!(event, Some(Uevent::Restored)),
                     Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
                 }
