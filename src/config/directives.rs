@@ -4,7 +4,7 @@
 use super::line::{Line, Parsed};
 use super::suggest::did_you_mean;
 use super::unserved::{NTPD, UNSERVED};
-use super::{Config, ServerKind, access, discipline, network, process, refclock, server};
+use super::{Config, ServerKind, access, discipline, hook, network, process, refclock, server};
 
 /// Sets fields of the configuration and says what the line means.
 type Parse = fn(&mut Line<'_>, &mut Config) -> Parsed<String>;
@@ -63,6 +63,8 @@ const SERVED: &[(&str, Treatment)] = &[
     ("maxslewrate", Treatment::Served(discipline::maxslewrate)),
     ("metrics", Treatment::Served(network::metrics)),
     ("minsources", Treatment::Served(discipline::minsources)),
+    ("ondisruption", Treatment::Served(hook::ondisruption)),
+    ("onsync", Treatment::Served(hook::onsync)),
     ("pidfile", Treatment::Served(process::pidfile)),
     ("pool", Treatment::Source(ServerKind::Pool)),
     ("port", Treatment::Served(network::port)),

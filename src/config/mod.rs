@@ -8,6 +8,7 @@ mod diagnostic;
 mod directives;
 mod discipline;
 mod glob;
+mod hook;
 mod line;
 mod network;
 mod process;
@@ -20,6 +21,7 @@ mod types;
 mod unserved;
 
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use hook::{Hook, HookEvent};
 pub use types::{
     AccessRule, AccessSubject, BindAddresses, ChronyControl, Config, Driftfile, ExplainedLine, ForeignStep, LeapSecondMode, Local, LogKind,
     Makestep, Metrics, PhcDevice, RefclockDirective, RefclockKind, SelectOptions, ServerDirective, ServerKind,

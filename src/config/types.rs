@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Diagnostic, Origin};
+use super::{Diagnostic, Hook, Origin};
 use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale, nanos};
 
 /// Everything the configuration says. `Default` holds chrony's defaults and no sources.
@@ -73,6 +73,8 @@ pub struct Config {
     pub dump_on_exit: bool,
     /// `user`: whom to become after start.
     pub user: Option<String>,
+    /// `ondisruption` and `onsync` lines, in order.
+    pub hooks: Vec<Hook>,
     /// `sourcedir`: directories whose `*.sources` files were read, one list for each line.
     pub source_dirs: Vec<Vec<PathBuf>>,
 
@@ -113,6 +115,7 @@ impl Default for Config {
             dump_dir: None,
             dump_on_exit: false,
             user: None,
+            hooks: Vec::new(),
             source_dirs: Vec::new(),
             warnings: Vec::new(),
             lines: Vec::new(),

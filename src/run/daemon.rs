@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::executor::{Departure, Executor, Shared};
+use super::hooks::Board;
 use super::logs::Logs;
 use super::setup::{self, Chosen};
 use super::state::{self, DriftFile};
@@ -120,7 +121,11 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     }
     let agent = Agent::new(setup, time::raw());
     let shared = Shared::new(agent);
-    let reports = reporter(&shared, clock.kind(), machine, denied);
+    let hooks = (!config.hooks.is_empty()).then(|| {
+        privileges::keep_to_ourselves();
+        Board::new(config.hooks.clone())
+    });
+    let reports = reporter(&shared, clock.kind(), machine, denied, hooks.clone());
     if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
         tokio::spawn(metrics::serve(listener, reports.clone(), metrics.chrony_names));
     }
@@ -136,6 +141,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
     if let Some(logs) = logs {
         executor.keep(logs);
+    }
+    if let Some(hooks) = hooks {
+        executor.set_off(hooks);
     }
     watchdog::ready();
     executor.run(signals).await;
@@ -255,6 +263,7 @@ fn reporter(
     clock_kind: &'static str,
     machine: &Detection,
     denied: bool,
+    hooks: Option<Board>,
 ) -> impl Fn() -> Report + Clone + Send + Sync + 'static {
     let shared = shared.clone();
     let machine = machine.clone();
@@ -265,8 +274,10 @@ fn reporter(
         if denied {
             problems.push("the system clock is not steered: no CAP_SYS_TIME".to_owned());
         }
+        problems.extend(hooks.iter().flat_map(Board::problems));
+        let hooks = hooks.as_ref().map(Board::report).unwrap_or_default();
         shared.look_for_suspend();
-        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, problems })
+        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, hooks, problems })
     }
 }
 

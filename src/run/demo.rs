@@ -212,7 +212,7 @@ fn reporter(shared: &Shared) -> impl Fn() -> Report + Clone + Send + Sync + 'sta
             pvclock: None,
             steal_seconds: None,
         };
-        shared.agent().report(time::raw(), &Surroundings { clock_kind: "shadow", platform, problems: Vec::new() })
+        shared.agent().report(time::raw(), &Surroundings { clock_kind: "shadow", platform, ..Surroundings::default() })
     }
 }
 

@@ -15,13 +15,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::ears::{Ears, News};
+use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
 use crate::agent::{Agent, Input, NameId, Output};
 use crate::clock::Clock;
-use crate::core::{ReadError, Signal, SourceId};
+use crate::core::{Applied, ReadError, Signal, SourceId};
 use crate::ntp::Token;
 use crate::platform;
 use crate::refclock::Refclock;
@@ -118,6 +119,7 @@ pub struct Executor {
     drift: Option<DriftFile>,
     narrator: Narrator,
     logs: Option<Logs>,
+    hooks: Option<Hooks>,
     watchdog: Watchdog,
     ears: Ears,
     clocksource: (Instant, String),
@@ -144,6 +146,7 @@ impl Executor {
             drift,
             narrator: Narrator::default(),
             logs: None,
+            hooks: None,
             watchdog: Watchdog::new(),
             ears: Ears::default(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
@@ -154,6 +157,11 @@ impl Executor {
     /// Writes the agent's notes into these logs.
     pub fn keep(&mut self, logs: Logs) {
         self.logs = Some(logs);
+    }
+
+    /// Runs the programs on this board.
+    pub fn set_off(&mut self, board: Board) {
+        self.hooks = Some(Hooks::new(board));
     }
 
     /// The clock that it steers.
@@ -275,6 +283,9 @@ impl Executor {
                 Some(Output::Apply(adjustment)) => {
                     let result = self.clock.apply(&adjustment);
                     self.narrator.applied(&adjustment, result.as_ref());
+                    if let (Some(hooks), Ok(Applied { stepped: Some(by), .. })) = (&mut self.hooks, &result) {
+                        hooks.stepped(*by);
+                    }
                     self.tell(Input::Applied(result));
                 }
                 Some(Output::Resolve(name)) => self.resolve(name),
@@ -283,13 +294,22 @@ impl Executor {
                         self.narrator.saved(drift, drift.save(frequency, skew));
                     }
                 }
-                Some(Output::Publish) => self.narrator.published(&self.shared.agent()),
+                Some(Output::Publish) => {
+                    let agent = self.shared.agent();
+                    self.narrator.published(&agent);
+                    if let Some(hooks) = &mut self.hooks {
+                        hooks.published(&agent);
+                    }
+                }
                 Some(Output::Note(note)) => {
                     if let Some(logs) = &mut self.logs {
                         logs.write(&note);
                     }
                 }
             }
+        }
+        if let Some(hooks) = &mut self.hooks {
+            hooks.settle(&self.shared.agent());
         }
     }
 

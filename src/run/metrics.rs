@@ -116,6 +116,12 @@ fn counters(page: &mut Page, report: &Report) -> Result<(), prometheus::Error> {
     page.counter("paraclock_stray_packets_total", "Packets that matched no source.", count(c.stray_packets))?;
     page.counter("paraclock_wakeups_total", "Wake-ups of the event loop.", count(c.wakeups))?;
     page.counters(
+        "paraclock_hook_runs_total",
+        "Runs of the programs of `ondisruption` and `onsync`, by result.",
+        &["hook", "result"],
+        report.hooks.iter().flat_map(|h| h.runs.iter().map(|(result, &n)| ([h.hook.as_str(), result.as_str()], count(n)))),
+    )?;
+    page.counters(
         "paraclock_disruptions_total",
         "Events that broke time: restores, migrations, suspends, jumps.",
         &["kind"],

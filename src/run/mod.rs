@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod demo;
 mod ears;
 pub mod executor;
+pub mod hooks;
 pub mod logs;
 pub mod metrics;
 mod narrator;

@@ -56,6 +56,14 @@ pub fn become_user(name: &str, paths: &[&Path]) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
+/// Programs that we start get none of our capabilities through the ambient set, with which systemd gives them to us; ours stay.
+pub fn keep_to_ourselves() {
+    if let Err(error) = caps::clear(None, CapSet::Ambient) {
+        // Kernels before 4.3 have no such set.
+        tracing::debug!("the ambient capabilities cannot be cleared: {error}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,6 +59,9 @@ pub struct Report {
     pub disruption: Option<Disruption>,
     /// The machine.
     pub platform: Platform,
+    /// The programs that are run when time breaks and when it is right again.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// What is wrong, one sentence each; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -222,6 +225,19 @@ pub struct Disruption {
     pub recovered_after: Option<f64>,
     /// The step of the clock that was needed; `None` if none was.
     pub stepped: Option<f64>,
+}
+
+/// One `ondisruption` or `onsync` line, and what came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hook {
+    /// `ondisruption` or `onsync`.
+    pub hook: String,
+    /// Program and arguments.
+    pub command: String,
+    /// Runs that have ended, by result: `success`, `failure`, `timeout`, `error`.
+    pub runs: BTreeMap<String, u64>,
+    /// What was wrong with the last run; empty if nothing was.
+    pub error: String,
 }
 
 /// What the machine is.
