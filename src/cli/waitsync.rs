@@ -1,6 +1,7 @@
 //! `paraclock waitsync`: polls until the clock is synchronised within the limits given.
 //!
-//! Arguments, lines and exit codes are chronyc's; `--timeout` limits the whole wait.
+//! Arguments, lines and exit codes are chronyc's; `--timeout` limits the whole wait. With `--after-disruption` it waits for a
+//! disruption to be over.
 
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -24,9 +25,15 @@ pub(super) struct Options {
     /// Also wait until the skew is at most so many ppm (0: any)
     #[arg(value_name = "MAX-SKEW", default_value_t = 0.0, value_parser = limit)]
     skew: f64,
-    /// Seconds between tries
-    #[arg(value_name = "INTERVAL", default_value_t = 10.0, value_parser = limit)]
-    interval: f64,
+    /// Seconds between tries (10 unless given; with --after-disruption 0.1)
+    #[arg(value_name = "INTERVAL", value_parser = limit)]
+    interval: Option<f64>,
+    /// Wait until a disruption (restore, migration, suspend) has been seen and time is right again
+    #[arg(long)]
+    after_disruption: bool,
+    /// With --after-disruption: one that was over up to so many seconds before counts too
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = limit, requires = "after_disruption")]
+    within: f64,
     /// Give up after so many seconds, whatever the number of tries
     #[arg(long, value_name = "SECONDS", value_parser = limit)]
     timeout: Option<f64>,
@@ -56,18 +63,26 @@ pub(super) fn wait(options: &Options) -> ExitCode {
         // A receiver that stopped waiting needs no answer.
         let _ = done.send(poll(&polled));
     });
-    result.recv_timeout(duration(limit)).unwrap_or_else(|_| complain(&format!("not synchronised within {limit} s")))
+    let what = if options.after_disruption { "no disruption was seen and recovered from" } else { "not synchronised" };
+    result.recv_timeout(duration(limit)).unwrap_or_else(|_| complain(&format!("{what} within {limit} s")))
 }
 
 fn poll(options: &Options) -> ExitCode {
-    let pause = duration(options.interval).max(MIN_PAUSE);
+    let interval = options.interval.unwrap_or(if options.after_disruption { 0.1 } else { 10.0 });
+    let pause = duration(interval).max(MIN_PAUSE);
+    let mut vigil = options.after_disruption.then(|| Vigil::new(options.within));
     let mut n = 0_u64;
     loop {
         n = n.saturating_add(1);
         match client::report(&options.viewing.socket) {
             Ok(report) => {
-                let _ = print(&if options.viewing.json { to_json(&report.tracking) } else { line(n, &report) });
-                if holds(&report, options.correction, options.skew) {
+                let stage = vigil.as_mut().map(|vigil| vigil.look(&report));
+                // So many tries a second are no news by themselves.
+                if stage.is_none_or(|(_, news)| news) {
+                    let text = stage.map_or_else(|| line(n, &report), |(stage, _)| format!("try: {n}, {}\n", stage.as_str()));
+                    let _ = print(&if options.viewing.json { to_json(&report.tracking) } else { text });
+                }
+                if holds(&report, options.correction, options.skew) && stage.is_none_or(|(stage, _)| stage == Stage::Over) {
                     return ExitCode::SUCCESS;
                 }
             }
@@ -78,6 +93,70 @@ fn poll(options: &Options) -> ExitCode {
         }
         std::thread::sleep(pause);
     }
+}
+
+/// How far a disruption has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// None has been seen.
+    Awaited,
+    /// Time is not known again yet.
+    Open,
+    /// Time is right again.
+    Over,
+}
+
+impl Stage {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Awaited => "no disruption seen yet",
+            Self::Open => "time is disrupted",
+            Self::Over => "time is right again",
+        }
+    }
+}
+
+/// Waits for a disruption that begins after the first look, is open then, or was over shortly before.
+#[derive(Debug)]
+struct Vigil {
+    /// How long before, in seconds.
+    within: f64,
+    /// Disruptions counted at the first look.
+    counted: Option<u64>,
+    stage: Stage,
+    said: Option<Stage>,
+}
+
+impl Vigil {
+    const fn new(within: f64) -> Self {
+        Self { within, counted: None, stage: Stage::Awaited, said: None }
+    }
+
+    /// The stage, and whether it is news.
+    fn look(&mut self, report: &Report) -> (Stage, bool) {
+        let count = disruptions(report);
+        let right = report.tracking.status == "synchronised";
+        let age = report.time - report.tracking.status_since;
+        // A daemon that was started anew has lost count.
+        let counted = self.counted.get_or_insert(count);
+        *counted = count.min(*counted);
+        let seen = count > *counted || report.tracking.status == "disrupted";
+        let just_over = self.said.is_none() && right && count > 0 && age <= self.within;
+        if self.stage == Stage::Awaited && (seen || just_over) {
+            self.stage = Stage::Open;
+        }
+        if self.stage != Stage::Awaited {
+            self.stage = if right { Stage::Over } else { Stage::Open };
+        }
+        let news = self.said.replace(self.stage) != Some(self.stage);
+        (self.stage, news)
+    }
+}
+
+/// Disruptions after which time had to be found again.
+fn disruptions(report: &Report) -> u64 {
+    let harmless = ["foreign_step", "clocksource", "stall"];
+    report.counters.disruptions.iter().filter(|(kind, _)| !harmless.contains(&kind.as_str())).map(|(_, n)| n).sum()
 }
 
 /// One try, as chronyc prints it.
@@ -118,7 +197,56 @@ mod tests {
 
     fn nowhere(tries: u64, timeout: Option<f64>) -> Options {
         let viewing = Viewing { json: false, socket: PathBuf::from("/nonexistent/paraclock.sock") };
-        Options { tries, correction: 0.0, skew: 0.0, interval: 0.0, timeout, viewing }
+        Options { tries, correction: 0.0, skew: 0.0, interval: Some(0.0), after_disruption: false, within: 10.0, timeout, viewing }
+    }
+
+    /// A report with this status for so many seconds, after so many restores.
+    fn report(status: &str, age: f64, restores: u64) -> Report {
+        let mut report = sample::report();
+        report.tracking.status = status.into();
+        report.tracking.status_since = report.time - age;
+        report.counters.disruptions = [("restore".to_owned(), restores), ("stall".to_owned(), 7)].into();
+        report
+    }
+
+    fn stages(within: f64, reports: &[Report]) -> Vec<Stage> {
+        let mut vigil = Vigil::new(within);
+        reports.iter().map(|report| vigil.look(report).0).collect()
+    }
+
+    #[test]
+    fn a_disruption_after_the_question_is_waited_for() {
+        use Stage::{Awaited, Open, Over};
+        let well = report("synchronised", 3600.0, 2);
+        let seen = stages(10.0, &[well.clone(), well.clone(), report("disrupted", 0.1, 3), report("synchronised", 0.1, 3)]);
+        assert_eq!(seen, [Awaited, Awaited, Open, Over]);
+        // It may come and go between two looks.
+        assert_eq!(stages(10.0, &[well, report("synchronised", 0.01, 3)]), [Awaited, Over]);
+    }
+
+    #[test]
+    fn a_disruption_before_the_question_counts_if_it_is_open_or_just_over() {
+        use Stage::{Awaited, Open, Over};
+        assert_eq!(stages(10.0, &[report("disrupted", 500.0, 1), report("synchronised", 0.0, 1)]), [Open, Over]);
+        assert_eq!(stages(10.0, &[report("synchronised", 9.0, 1)]), [Over]);
+        assert_eq!(stages(10.0, &[report("synchronised", 11.0, 1)]), [Awaited]);
+        // Just started, and never disrupted.
+        assert_eq!(stages(10.0, &[report("unsynchronised", 1.0, 0), report("synchronised", 0.0, 0)]), [Awaited, Awaited]);
+        // Not right again until sources are followed again.
+        assert_eq!(stages(10.0, &[report("disrupted", 0.0, 1), report("holdover", 0.0, 1)]), [Open, Open]);
+    }
+
+    #[test]
+    fn growing_old_while_waiting_brings_nothing_closer() {
+        let reports = [report("unsynchronised", 1.0, 0), report("synchronised", 5.0, 0), report("synchronised", 6.0, 0)];
+        assert_eq!(stages(10.0, &reports), [Stage::Awaited; 3]);
+    }
+
+    #[test]
+    fn a_daemon_that_was_started_anew_has_lost_count() {
+        use Stage::{Awaited, Over};
+        let reports = [report("synchronised", 900.0, 5), report("synchronised", 1.0, 0), report("synchronised", 0.5, 1)];
+        assert_eq!(stages(10.0, &reports), [Awaited, Awaited, Over]);
     }
 
     #[test]
