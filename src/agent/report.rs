@@ -8,7 +8,7 @@ use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
 use crate::core::{SourceState, SourceView, Status};
 use crate::units::{Bound, Instant, Leap, Offset, Stratum};
-use crate::wire::control::{BoundReport, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking};
+use crate::wire::control::{BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking};
 
 /// What a report tells of the world around the agent; the executor knows it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Surroundings {
     pub clock_kind: &'static str,
     /// The machine.
     pub platform: Platform,
+    /// Who else steers the system clock.
+    pub conflict: Option<Conflict>,
     /// The programs that it runs.
     pub hooks: Vec<Hook>,
     /// What the executor found wrong.
@@ -36,6 +38,7 @@ impl Agent {
             counters: self.counters(),
             disruption: self.disruption().map(|event| disruption_report(event, now)),
             platform: surroundings.platform.clone(),
+            conflict: surroundings.conflict.clone(),
             hooks: surroundings.hooks.clone(),
             problems: self.problems(&surroundings.problems),
         }

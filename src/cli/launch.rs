@@ -13,6 +13,9 @@ use crate::run::setup::{self, Chosen};
 use crate::run::{daemon, demo};
 use crate::units;
 
+/// Exit code of a daemon that refuses to start beside another.
+const REFUSED: u8 = 3;
+
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
     log_to_stderr(if options.foreground > 1 { LevelFilter::DEBUG } else { LevelFilter::INFO });
@@ -22,7 +25,14 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
         user: options.user.clone(),
         directives: options.directives.clone(),
     });
-    conclude(outcome)
+    match outcome {
+        // A service that would be refused again must not be started again at once.
+        Err(error @ daemon::Failure::Conflict(_)) => {
+            complain(&error);
+            ExitCode::from(REFUSED)
+        }
+        outcome => conclude(outcome),
+    }
 }
 
 /// Reads the configuration and says what it means, or what is wrong with it.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{Viewing, complain, format, print, sources, to_json};
 use crate::core::SourceState;
-use crate::wire::control::{BoundReport, Disruption, Report, Source};
+use crate::wire::control::{BoundReport, Conflict, Disruption, Report, Source};
 
 /// Prints the summary; the exit code is success only while the clock can be relied on.
 pub(super) fn show(viewing: &Viewing) -> ExitCode {
@@ -28,6 +28,7 @@ struct Summary {
     reference_name: String,
     stratum: u8,
     disruption: Option<Disruption>,
+    conflict: Option<Conflict>,
     problems: Vec<String>,
     rejected: Vec<Rejected>,
 }
@@ -51,6 +52,7 @@ fn summary(report: &Report) -> Summary {
         reference_name: t.reference_name.clone(),
         stratum: t.stratum,
         disruption: report.disruption.clone(),
+        conflict: report.conflict.clone(),
         problems: report.problems.clone(),
         rejected: rejected(report)
             .map(|s| Rejected { source: s.name.clone(), state: s.state.clone(), reason: sources::reason(s) })
@@ -99,10 +101,12 @@ fn disruption(event: &Disruption) -> String {
 }
 
 fn verdict(report: &Report) -> String {
-    let subject = match report.tracking.clock_kind.as_str() {
-        "kernel" => "the system clock",
-        "shadow" => "the shadow clock (the system clock is left alone)",
-        _ => "the simulated clock",
+    let left_to = report.conflict.as_ref().filter(|conflict| conflict.yielding);
+    let subject = match (report.tracking.clock_kind.as_str(), left_to) {
+        ("kernel", _) => "the system clock".to_owned(),
+        ("shadow", Some(conflict)) => format!("yielding to {}, the shadow clock", conflict.name()),
+        ("shadow", None) => "the shadow clock (the system clock is left alone)".to_owned(),
+        _ => "the simulated clock".to_owned(),
     };
     let state = match report.tracking.status.as_str() {
         _ if report.tracking.clock.error.is_none() => "is not known to be right",
@@ -186,6 +190,17 @@ Problems  a-rather-long-name.of-a-server.example.net is not used: its time disag
             source.mark = '?';
         }
         assert!(render(&report).ends_with("Problems  none\n"));
+    }
+
+    #[test]
+    fn who_has_the_clock_instead_is_said() {
+        let mut report = sample::report();
+        report.tracking.clock_kind = "shadow".into();
+        report.conflict = Some(Conflict { program: "chronyd".into(), pid: Some(812), unit: Some("chrony.service".into()), yielding: true });
+        let text = render(&report);
+        let expected = "Clock     synchronised: yielding to chronyd (chrony.service, pid 812), the shadow clock is right\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(summary(&report).conflict, report.conflict);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Viewing, format};
-use crate::wire::control::{BoundReport, Report};
+use crate::wire::control::{BoundReport, Conflict, Report};
 
 /// Options of `tracking`.
 #[derive(Args, Debug)]
@@ -43,6 +43,8 @@ pub(super) fn render(report: &Report, verbose: bool) -> String {
             ("Clock kind", t.clock_kind.clone()),
             ("Slewing", format!("{:+.3} ppm", t.slewing_ppm)),
         ]);
+        let act = |conflict: &Conflict| format!("{} {}", if conflict.yielding { "yielding to" } else { "undoing" }, conflict.name());
+        lines.extend(report.conflict.as_ref().map(|conflict| ("Conflict", act(conflict))));
     }
     lines.into_iter().map(|(label, value)| format!("{label:<16}: {value}\n")).collect()
 }
@@ -97,6 +99,14 @@ Slewing         : +0.125 ppm
             "{text}"
         );
         assert!(text.contains("Leap status     : Not synchronised\n") && text.contains("Clock error     : unknown\n"), "{text}");
+    }
+
+    #[test]
+    fn a_conflict_has_a_line() {
+        let mut report = sample::report();
+        report.conflict = Some(Conflict { program: "unknown".into(), pid: None, unit: None, yielding: false });
+        assert!(render(&report, true).ends_with("Conflict        : undoing an unknown program\n"));
+        assert_eq!(render(&report, false), GOLDEN);
     }
 
     #[test]

@@ -19,6 +19,10 @@ const STEP_PRECISION: Offset = Offset::from_nanos(100_000);
 pub struct Kernel {
     history: History,
     plain: Ppm,
+    /// What the kernel says of its rate is what it was told: asked after each order.
+    tells_rate: bool,
+    seized: bool,
+    let_go: bool,
 }
 
 impl Kernel {
@@ -33,7 +37,7 @@ impl Kernel {
         let rate = Self::announce(&Announcement::NOTHING_KNOWN, plain)?;
         let pair = narrowest(FIRST_READINGS);
         let course = Course { at: pair.at(), time: pair.time, rate, until: None, error: pair.half_width().abs() };
-        Ok(Self { history: History::new(course), plain })
+        Ok(Self { history: History::new(course), plain, tells_rate: tells(rate), seized: false, let_go: false })
     }
 
     fn announce(announcement: &Announcement, rate: Ppm) -> Result<Ppm, ClockError> {
@@ -46,6 +50,24 @@ impl Kernel {
             tai_offset: announcement.tai_offset,
         };
         timex::set(&settings).map_err(|e| refused("set the clock's frequency", &e))
+    }
+
+    /// Notices a rate that we did not set. The clock then runs on another course, from about now.
+    fn look_at_rate(&mut self) -> Option<Signal> {
+        if !self.tells_rate {
+            return None;
+        }
+        let state = timex::read().ok()?;
+        let old = *self.history.course();
+        if state.runs_at(old.rate) && !state.is_disciplined() {
+            return None;
+        }
+        self.seized = true;
+        let pair = read_pair();
+        let by = pair.time.since(old.at(pair.at()));
+        let course = Course { at: pair.at(), time: pair.time, rate: state.rate, until: None, error: pair.half_width().abs() };
+        self.history.begin(course);
+        Some(Signal::ClockSet { by, course })
     }
 
     /// Steps to where the course plus `offset` would be; a preemption between reading and stepping is
@@ -105,14 +127,26 @@ impl Clock for Kernel {
             self.plain = frequency;
         }
         self.history.begin(course);
+        self.tells_rate = tells(set);
         // A reading narrows down what that added; a foreign hand in these microseconds shows in the course.
         let _ = self.history.compare(&read_pair());
         Ok(Applied { course: *self.history.course(), stepped: step })
     }
 
     fn watch(&mut self) -> Option<Signal> {
+        if let Some(signal) = self.look_at_rate() {
+            return Some(signal);
+        }
         let foreign = self.history.compare(&read_pair())?;
         Some(Signal::ClockSet { by: foreign.by, course: foreign.course })
+    }
+
+    fn was_seized(&mut self) -> bool {
+        std::mem::take(&mut self.seized)
+    }
+
+    fn let_go(&mut self) {
+        self.let_go = true;
     }
 
     fn instant_of(&mut self, stamp: Timestamp) -> Option<Instant> {
@@ -122,6 +156,9 @@ impl Clock for Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
+        if self.let_go {
+            return;
+        }
         // A slew must not outlive us: run on at the plain frequency. What can fail here could not be mended.
         if let Ok(state) = timex::read() {
             let settings = timex::Settings {
@@ -135,6 +172,11 @@ impl Drop for Kernel {
             let _ = timex::set(&settings);
         }
     }
+}
+
+/// Whether the kernel says that its rate is this, which it was just told.
+fn tells(rate: Ppm) -> bool {
+    timex::read().is_ok_and(|state| state.runs_at(rate))
 }
 
 /// The narrowest of a few bracketed readings of `CLOCK_REALTIME`.

@@ -58,6 +58,14 @@ pub trait Clock {
     /// Looks whether the clock is where its course says; reports a foreign change once.
     fn watch(&mut self) -> Option<Signal>;
 
+    /// Whether somebody else changed the clock's rate, or took it under the kernel's own discipline, since the last question.
+    fn was_seized(&mut self) -> bool {
+        false
+    }
+
+    /// Leaves the clock as it is: nothing more is done to it, not even at the end.
+    fn let_go(&mut self) {}
+
     /// The timebase instant of a kernel packet stamp (`CLOCK_REALTIME`), through the piece of
     /// history it falls into; `None` if it straddles an unknown change.
     fn instant_of(&mut self, stamp: Timestamp) -> Option<Instant>;

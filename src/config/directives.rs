@@ -45,6 +45,7 @@ const SERVED: &[(&str, Treatment)] = &[
     ("bindcmdaddress", Treatment::Served(network::bindcmdaddress)),
     ("cmdport", Treatment::Served(network::cmdport)),
     ("confdir", Treatment::Inclusion(Inclusion::Confdir)),
+    ("conflict", Treatment::Served(process::conflict)),
     ("control", Treatment::Served(network::control)),
     ("deny", Treatment::Served(access::deny)),
     ("driftfile", Treatment::Served(discipline::driftfile)),

@@ -23,8 +23,8 @@ mod unserved;
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use hook::{Hook, HookEvent};
 pub use types::{
-    AccessRule, AccessSubject, BindAddresses, ChronyControl, Config, Driftfile, ExplainedLine, ForeignStep, LeapSecondMode, Local, LogKind,
-    Makestep, Metrics, PhcDevice, RefclockDirective, RefclockKind, SelectOptions, ServerDirective, ServerKind,
+    AccessRule, AccessSubject, BindAddresses, ChronyControl, Config, Conflict, Driftfile, ExplainedLine, ForeignStep, LeapSecondMode,
+    Local, LogKind, Makestep, Metrics, PhcDevice, RefclockDirective, RefclockKind, SelectOptions, ServerDirective, ServerKind,
 };
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-//! Directives about the process: logs, files it leaves behind, its user, autodetection.
+//! Directives about the process: logs, files it leaves behind, its user, autodetection, other time daemons.
 
 use std::path::PathBuf;
 
 use super::line::{Line, Parsed, quoted};
 use super::suggest::did_you_mean;
-use super::{Config, LogKind};
+use super::{Config, Conflict, LogKind};
 
 /// `autodetect on|off`.
 pub(super) fn autodetect(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
@@ -12,6 +12,19 @@ pub(super) fn autodetect(line: &mut Line<'_>, config: &mut Config) -> Parsed<Str
     line.end()?;
     config.autodetect = Some(on);
     Ok(if on { "also use the time sources that this platform offers" } else { "use the sources named here and no others" }.to_owned())
+}
+
+/// `conflict refuse|yield|takeover`.
+pub(super) fn conflict(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    use Conflict::{Refuse, Takeover, Yield};
+    config.conflict = line.choice("conflict", &[("refuse", Refuse), ("yield", Yield), ("takeover", Takeover)])?;
+    line.end()?;
+    Ok(match config.conflict {
+        Refuse => "do not start while another program steers the clock; leave the clock to one that begins later",
+        Yield => "leave the clock to another program that steers it, until that ends",
+        Takeover => "steer the clock even if another program does, and undo what that does",
+    }
+    .to_owned())
 }
 
 /// `logdir DIRECTORY`.

@@ -40,6 +40,8 @@ pub struct Config {
     pub rtc_sync: bool,
     /// `foreignstep`: what to do when somebody else sets the clock.
     pub foreign_step: ForeignStep,
+    /// `conflict`: what to do when another program steers the clock.
+    pub conflict: Conflict,
 
     /// `local`: serve time without any source; `None`: do not.
     pub local: Option<Local>,
@@ -100,6 +102,7 @@ impl Default for Config {
             leap_second_mode: LeapSecondMode::default(),
             rtc_sync: false,
             foreign_step: ForeignStep::default(),
+            conflict: Conflict::default(),
             local: None,
             access: Vec::new(),
             port: 123,
@@ -302,6 +305,18 @@ pub enum ForeignStep {
     Slew,
     /// Take the new time until the sources say otherwise.
     Accept,
+}
+
+/// What to do when another program steers the clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Conflict {
+    /// Do not start beside it; yield to one that begins later.
+    #[default]
+    Refuse,
+    /// Leave the clock to it until it ends.
+    Yield,
+    /// Undo what it does.
+    Takeover,
 }
 
 /// `local`: serve time without any source.

@@ -12,7 +12,7 @@ mod system;
 
 pub use evidence::{Daemon, Evidence, Looks, Plan, PlannedClock, PlannedServer};
 pub use finding::{Finding, Severity};
-pub use system::{Module, Node, System, TimeDaemon, User};
+pub use system::{Module, Node, System, User};
 
 /// Everything that is wrong, in order of harm.
 #[must_use]

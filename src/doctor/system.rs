@@ -7,27 +7,14 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::platform::daemons::{self, TimeDaemon};
+
 /// A kernel's log line that no longer fits is cut.
 const LOG_RECORD: usize = 8192;
 /// So many records of the kernel's log are looked at.
 const LOG_RECORDS: usize = 20_000;
 /// Bit of `CAP_SYS_TIME`.
 const CAP_SYS_TIME: u32 = 25;
-
-/// Programs that steer the clock: the kernel's name for the process (at most 15 letters), and what people call it.
-const TIME_DAEMONS: [(&str, &str); 11] = [
-    ("chronyd", "chronyd"),
-    ("ntpd", "ntpd"),
-    ("ntpsec", "ntpd"),
-    ("openntpd", "OpenNTPD"),
-    ("systemd-timesyn", "systemd-timesyncd"),
-    ("ntp-daemon", "ntpd-rs"),
-    ("clockbound", "ClockBound"),
-    ("phc2sys", "phc2sys"),
-    ("timemaster", "timemaster"),
-    ("sntp", "sntp"),
-    ("paraclock", "paraclock"),
-];
 
 /// The machine's files, as far as they matter to time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -67,17 +54,6 @@ pub struct System {
     pub closed_firewall: Option<&'static str>,
     /// Whether `systemd` runs the machine.
     pub systemd: bool,
-}
-
-/// A running program that steers the clock.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TimeDaemon {
-    /// Process id.
-    pub pid: u32,
-    /// What people call it.
-    pub name: String,
-    /// The systemd unit that it belongs to.
-    pub unit: Option<String>,
 }
 
 /// A device file.
@@ -136,7 +112,7 @@ impl System {
             distribution: tree.setting("etc/os-release", "ID").unwrap_or_default(),
             arm: tree.text("proc/cpuinfo").contains("CPU implementer"),
             cpu_flags: tree.cpu_flags(),
-            daemons: tree.daemons(),
+            daemons: daemons::time_daemons(root),
             may_set_clock: tree.may_set_clock(),
             kernel_log: tree.kernel_log(),
             rtc_in_local_time: tree.text("etc/adjtime").lines().nth(2).is_some_and(|line| line.trim() == "LOCAL"),
@@ -240,51 +216,6 @@ impl Tree<'_> {
         let text = self.text("proc/cpuinfo");
         let flags = text.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
         flags.trim_start_matches([' ', '\t', ':']).split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn daemons(&self) -> Vec<TimeDaemon> {
-        let mut found: Vec<TimeDaemon> = self
-            .list("proc")
-            .into_iter()
-            .filter_map(|name| {
-                let pid: u32 = name.parse().ok()?;
-                let comm = self.line(&format!("proc/{pid}/comm"));
-                let (_, name) = TIME_DAEMONS.iter().find(|(program, _)| *program == comm)?;
-                if comm == "paraclock" && !self.runs_the_daemon(pid) {
-                    return None;
-                }
-                Some(TimeDaemon { pid, name: (*name).to_owned(), unit: self.unit_of(pid) })
-            })
-            .collect();
-        found.sort_by_key(|daemon| daemon.pid);
-        // timemaster starts the others; ClockBound reads beside chronyd.
-        let runs = |name: &str| found.iter().any(|daemon| daemon.name == name);
-        let (timemaster, chronyd) = (runs("timemaster"), runs("chronyd"));
-        found.retain(|daemon| match daemon.name.as_str() {
-            "chronyd" | "ntpd" | "phc2sys" => !timemaster,
-            "ClockBound" => !chronyd,
-            _ => true,
-        });
-        // A daemon can be several processes of one unit.
-        let mut kept: Vec<TimeDaemon> = Vec::new();
-        for daemon in found {
-            if !kept.iter().any(|other| other.name == daemon.name && (other.unit.is_some() && other.unit == daemon.unit)) {
-                kept.push(daemon);
-            }
-        }
-        kept
-    }
-
-    /// `paraclock doctor` and its kin are called paraclock too.
-    fn runs_the_daemon(&self, pid: u32) -> bool {
-        self.text(&format!("proc/{pid}/cmdline")).split('\0').nth(1) == Some("run")
-    }
-
-    /// The unit at the end of the process' control group.
-    fn unit_of(&self, pid: u32) -> Option<String> {
-        let text = self.text(&format!("proc/{pid}/cgroup"));
-        let units = text.lines().flat_map(|line| line.rsplit('/')).find(|part| part.ends_with(".service"))?;
-        Some(units.to_owned())
     }
 
     fn may_set_clock(&self) -> Option<(bool, bool)> {

@@ -5,6 +5,7 @@
 
 mod clocks;
 mod cloud;
+pub mod daemons;
 mod evidence;
 mod hypervisor;
 #[cfg(test)]

@@ -8,16 +8,18 @@ use rand_core::{OsRng, TryRngCore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::executor::{Departure, Executor, Shared};
+use super::conflict::Conflict;
+use super::executor::{Departure, Executor, Shared, rivals_at_start};
 use super::hooks::Board;
 use super::logs::Logs;
 use super::setup::{self, Chosen};
 use super::state::{self, DriftFile};
-use super::{control_socket, metrics, privileges, watchdog};
+use super::{conflict, control_socket, metrics, privileges, watchdog};
 use crate::agent::{Agent, Setup, Surroundings};
 use crate::clock::{Clock, Kernel, Shadow};
-use crate::config::{Config, Diagnostic, LeapSecondMode};
+use crate::config::{Config, Conflict as Policy, Diagnostic, LeapSecondMode};
 use crate::core::{Adjustment, Announcement, ClockError, Correction};
+use crate::platform::daemons::TimeDaemon;
 use crate::platform::{self, Detection};
 use crate::sys::{time, timex};
 use crate::units::Ppm;
@@ -50,6 +52,12 @@ pub enum Failure {
         /// What it said.
         reason: io::Error,
     },
+    /// Another program steers the clock, and `conflict` says to refuse.
+    #[error(
+        "{} steers the system clock already, and two would undo each other's work: stop it ({}), or write `conflict takeover` or `conflict yield`, or run with -x",
+        .0.describe(), .0.stop()
+    )]
+    Conflict(TimeDaemon),
     /// The user cannot be assumed.
     #[error(transparent)]
     Privileges(#[from] privileges::PrivilegeError),
@@ -91,11 +99,12 @@ fn narrate_start(chosen: &Chosen, machine: &Detection) {
 
 async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result<(), Failure> {
     let config = &chosen.config;
+    let conflict = settle_with_rivals(options, config)?;
     let signals = stop_signals()?;
     let pid_file = config.pid_file.as_deref().and_then(write_pid);
     let drift = config.driftfile.as_ref().map(|d| DriftFile::new(d.path.clone()));
     let known = drift.as_ref().and_then(load_drift);
-    let (mut clock, denied) = open_clock(options.shadow, known);
+    let (mut clock, denied) = open_clock(options.shadow, conflict.yields(), known);
     let guessed = raise_to_floor(clock.as_mut(), drift.as_ref());
     let witnesses = setup::witnesses(config, machine);
     let mut refclocks = setup::devices(&config.refclocks, machine);
@@ -114,7 +123,8 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         paths.extend(drift.as_ref().and_then(|d| d.path().parent()).filter(|p| p.ends_with("paraclock") || p.ends_with("chrony")));
         privileges::become_user(user, &paths)?;
     }
-    let mut setup = agent_setup(chosen, clock.as_ref(), known, guessed);
+    let steers = clock.kind() == "kernel" || conflict.yields();
+    let mut setup = agent_setup(chosen, clock.as_ref(), steers, known, guessed);
     setup.witnesses = witnesses;
     if logs.is_some() {
         setup.notes.clone_from(&config.logs);
@@ -125,7 +135,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         privileges::keep_to_ourselves();
         Board::new(config.hooks.clone())
     });
-    let reports = reporter(&shared, clock.kind(), machine, denied, hooks.clone());
+    let reports = reporter(&shared, machine, denied, hooks.clone());
     if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
         tokio::spawn(metrics::serve(listener, reports.clone(), metrics.chrony_names));
     }
@@ -139,6 +149,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         port: config.acquisition_port.filter(|&p| p != 0),
     };
     let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
+    executor.settle_disputes(conflict);
     if let Some(logs) = logs {
         executor.keep(logs);
     }
@@ -191,11 +202,38 @@ fn make_room(path: &Path) {
     }
 }
 
-/// The kernel's clock if we may steer it, else a shadow. Says once which and why.
-fn open_clock(shadow: bool, drift: Option<(Ppm, Ppm)>) -> (Box<dyn Clock>, bool) {
+/// Who else steers the clock that we are about to steer, and what follows by `conflict`.
+fn settle_with_rivals(options: &Options, config: &Config) -> Result<Conflict, Failure> {
+    let mut conflict = Conflict::new(config.conflict);
+    if options.shadow || !privileges::may_set_clock() {
+        return Ok(conflict);
+    }
+    let Some(rival) = rivals_at_start().into_iter().next() else { return Ok(conflict) };
+    let name = rival.describe();
+    // It may run and not steer, in a way that its command line does not tell; then it has left no trace.
+    let untouched = timex::read().is_ok_and(|state| state.is_untouched());
+    match config.conflict {
+        Policy::Takeover => tracing::warn!("{name} steers the system clock too: taking it over (`conflict takeover`)"),
+        Policy::Refuse if untouched => {
+            tracing::warn!("{name} runs, but has not touched the system clock yet: steering it, until that does");
+        }
+        Policy::Refuse => return Err(Failure::Conflict(rival)),
+        Policy::Yield => {
+            tracing::warn!("{name} steers the system clock: leaving it to that until it ends (`conflict yield`)");
+            conflict.begin_yielding(time::raw(), rival);
+        }
+    }
+    Ok(conflict)
+}
+
+/// The kernel's clock if we may steer it and nobody else has it, else a shadow. Says once which and why.
+fn open_clock(shadow: bool, yields: bool, drift: Option<(Ppm, Ppm)>) -> (Box<dyn Clock>, bool) {
     let rate = drift.map(|(fast, _)| Ppm::new(-fast.ppm()));
     if shadow {
         tracing::info!("keeping a shadow clock (-x): the system clock is not touched");
+        return (Box::new(Shadow::new()), false);
+    }
+    if yields {
         return (Box::new(Shadow::new()), false);
     }
     match Kernel::new(rate) {
@@ -225,7 +263,7 @@ fn raise_to_floor(clock: &mut dyn Clock, drift: Option<&DriftFile>) -> bool {
     true
 }
 
-fn agent_setup(chosen: &Chosen, clock: &dyn Clock, drift: Option<(Ppm, Ppm)>, guessed: bool) -> Setup {
+fn agent_setup(chosen: &Chosen, clock: &dyn Clock, steers: bool, drift: Option<(Ppm, Ppm)>, guessed: bool) -> Setup {
     let mut seed = [0; 32];
     if let Err(error) = OsRng.try_fill_bytes(&mut seed) {
         // Nonces would be predictable to somebody who knows the start to a nanosecond: say so, and go on.
@@ -238,9 +276,8 @@ fn agent_setup(chosen: &Chosen, clock: &dyn Clock, drift: Option<(Ppm, Ppm)>, gu
     for (server, timescale) in setup.servers.iter_mut().zip(&chosen.timescales) {
         server.1 = *timescale;
     }
-    let kernel = clock.kind() == "kernel";
-    setup.core.clock_leaps = kernel && chosen.config.leap_second_mode == LeapSecondMode::System;
-    Setup { drift, clock_is_a_guess: guessed, watch: kernel, tai_offset: tai, seed, ..setup }
+    setup.core.clock_leaps = steers && chosen.config.leap_second_mode == LeapSecondMode::System;
+    Setup { drift, clock_is_a_guess: guessed, watch: steers, tai_offset: tai, seed, ..setup }
 }
 
 async fn listen_for_metrics(config: &Config) -> Option<TcpListener> {
@@ -260,7 +297,6 @@ async fn listen_for_metrics(config: &Config) -> Option<TcpListener> {
 /// Makes reports for whoever asks.
 fn reporter(
     shared: &Shared,
-    clock_kind: &'static str,
     machine: &Detection,
     denied: bool,
     hooks: Option<Board>,
@@ -274,10 +310,12 @@ fn reporter(
         if denied {
             problems.push("the system clock is not steered: no CAP_SYS_TIME".to_owned());
         }
+        let (clock_kind, conflict) = shared.steering();
+        problems.extend(conflict.as_ref().map(conflict::problem));
         problems.extend(hooks.iter().flat_map(Board::problems));
         let hooks = hooks.as_ref().map(Board::report).unwrap_or_default();
         shared.look_for_suspend();
-        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, hooks, problems })
+        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, conflict, hooks, problems })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! One thread, one epoll. Every request has a socket of its own, registered once.
 
+mod dispute;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
+use super::conflict::Conflict;
 use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
@@ -27,8 +30,11 @@ use crate::ntp::Token;
 use crate::platform;
 use crate::refclock::Refclock;
 use crate::sys::socket::ClientSocket;
-use crate::sys::time;
+use crate::sys::{time, timex};
 use crate::units::{Instant, Offset, Timestamp};
+use crate::wire::control::Conflict as ConflictReport;
+
+pub use dispute::rivals_at_start;
 
 /// An NTP answer with authentication and extension fields is not longer.
 const MAX_DATAGRAM: usize = 2048;
@@ -56,6 +62,8 @@ struct House {
     suspended: Mutex<Option<Duration>>,
     /// Somebody else than the loop told the agent something.
     news: Notify,
+    /// Which clock is steered, and who else steers the system clock.
+    steering: Mutex<(&'static str, Option<ConflictReport>)>,
 }
 
 impl Shared {
@@ -63,12 +71,22 @@ impl Shared {
     #[must_use]
     pub fn new(agent: Agent) -> Self {
         let suspended = Mutex::new(time::suspended());
-        Self(Arc::new(House { agent: Mutex::new(agent), suspended, news: Notify::new() }))
+        Self(Arc::new(House { agent: Mutex::new(agent), suspended, news: Notify::new(), steering: Mutex::default() }))
     }
 
     /// Looks at it or drives it. Never held across an await.
     pub fn agent(&self) -> MutexGuard<'_, Agent> {
         self.0.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The kind of clock that is steered, and who else steers the system clock.
+    #[must_use]
+    pub fn steering(&self) -> (&'static str, Option<ConflictReport>) {
+        self.0.steering.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_steering(&self, clock_kind: &'static str, conflict: Option<ConflictReport>) {
+        *self.0.steering.lock().unwrap_or_else(PoisonError::into_inner) = (clock_kind, conflict);
     }
 
     /// Tells the agent if the machine has slept since the last look; true if it has. Whoever is about to
@@ -120,6 +138,9 @@ pub struct Executor {
     narrator: Narrator,
     logs: Option<Logs>,
     hooks: Option<Hooks>,
+    conflict: Conflict,
+    /// The kernel's clock as it was at the last look while it is left to another.
+    touched: Option<timex::State>,
     watchdog: Watchdog,
     ears: Ears,
     clocksource: (Instant, String),
@@ -136,6 +157,7 @@ impl Executor {
         departure: Departure,
         drift: Option<DriftFile>,
     ) -> Self {
+        shared.set_steering(clock.kind(), None);
         Self {
             shared,
             clock,
@@ -147,6 +169,8 @@ impl Executor {
             narrator: Narrator::default(),
             logs: None,
             hooks: None,
+            conflict: Conflict::default(),
+            touched: None,
             watchdog: Watchdog::new(),
             ears: Ears::default(),
             clocksource: (time::raw(), platform::clocksource("/".as_ref())),
@@ -238,6 +262,7 @@ impl Executor {
         self.watchdog.pat(now);
         self.shared.look_for_suspend();
         self.look_at_clock();
+        self.look_at_dispute(now);
         self.look_at_clocksource(now);
         let late = now.elapsed_since(due);
         if late > STALL {
@@ -249,7 +274,9 @@ impl Executor {
     fn look_at_clock(&mut self) {
         let before = self.clock.course();
         if let Some(signal) = self.clock.watch() {
-            self.tell(Input::Signal(signal));
+            if !self.is_left_to_another(&signal, &before) {
+                self.tell(Input::Signal(signal));
+            }
         } else if self.clock.course() != before {
             self.tell(Input::Course(self.clock.course()));
         }

@@ -84,6 +84,8 @@ fn clock(page: &mut Page, report: &Report) -> Result<(), prometheus::Error> {
         &["status"],
         states.map(|state| ([state], flag(t.status == state))),
     )?;
+    let conflict = report.conflict.iter().map(|c| ([c.program.as_str(), if c.yielding { "yielding" } else { "undoing" }], 1.0));
+    page.gauges("paraclock_conflict", "1 while another program steers the system clock too.", &["program", "policy"], conflict)?;
     page.info("paraclock_clock_info", "Which clock is steered: kernel, shadow or simulated.", &["kind"], [&t.clock_kind])?;
     page.info("paraclock_build_info", "The program.", &["version"], [&report.version])
 }

@@ -4,6 +4,7 @@
 //! running daemon shows itself through.
 
 pub mod config_files;
+mod conflict;
 pub mod control_socket;
 pub mod daemon;
 pub mod demo;

@@ -56,6 +56,12 @@ pub fn become_user(name: &str, paths: &[&Path]) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
+/// Whether we may set the clock, as far as capabilities tell.
+#[must_use]
+pub fn may_set_clock() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_TIME).unwrap_or(false)
+}
+
 /// Programs that we start get none of our capabilities through the ambient set, with which systemd gives them to us; ours stay.
 pub fn keep_to_ourselves() {
     if let Err(error) = caps::clear(None, CapSet::Ambient) {

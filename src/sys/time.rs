@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::units::{Instant, Timestamp};
+use crate::units::{Instant, Offset, Timestamp};
 
 /// The timebase: `CLOCK_MONOTONIC_RAW`.
 #[must_use]
@@ -25,6 +25,12 @@ pub fn suspended() -> Option<Duration> {
     let monotonic = nanos(ClockId::CLOCK_MONOTONIC)?;
     let boottime = nanos(ClockId::CLOCK_BOOTTIME)?;
     u64::try_from(boottime.saturating_sub(monotonic)).ok().map(Duration::from_nanos)
+}
+
+/// How long ago the machine was started, sleep included; `None` where the kernel cannot tell.
+#[must_use]
+pub fn up() -> Option<Offset> {
+    nanos(ClockId::CLOCK_BOOTTIME).map(Offset::from_nanos)
 }
 
 fn nanos(id: ClockId) -> Option<i64> {

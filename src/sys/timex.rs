@@ -17,6 +17,10 @@ const PPM_PER_TICK: f64 = 100.0;
 const MAX_FREQ: f64 = 500.0;
 /// One ppm in units of `freq`.
 const FREQ_SCALE: f64 = 65_536.0;
+/// Rates that differ by less, in ppm, are the same, written twice.
+const SAME_RATE: f64 = 1e-3;
+/// What only somebody who uses the kernel's own discipline sets.
+const DISCIPLINE: i32 = libc::STA_PLL | libc::STA_FLL | libc::STA_FREQHOLD;
 /// Microseconds a tick.
 const NOMINAL_TICK: libc::c_long = 10_000;
 
@@ -40,6 +44,34 @@ impl State {
     #[must_use]
     pub const fn synchronised(&self) -> bool {
         self.status & libc::STA_UNSYNC == 0
+    }
+}
+
+impl State {
+    /// True if the kernel's own clock discipline is in use, as ntpd and systemd-timesyncd use it and we never do.
+    #[must_use]
+    pub const fn is_disciplined(&self) -> bool {
+        self.status & DISCIPLINE != 0
+    }
+
+    /// True if the clock runs at this rate.
+    #[must_use]
+    pub fn runs_at(&self, rate: Ppm) -> bool {
+        (self.rate.ppm() - rate.ppm()).abs() <= SAME_RATE
+    }
+
+    /// True if somebody wrote to the clock since `before`: the kernel by itself changes neither rate nor flags, and lets the
+    /// error grow.
+    #[must_use]
+    pub fn was_touched_since(&self, before: &Self) -> bool {
+        let flags = |state: &Self| state.status & (DISCIPLINE | libc::STA_UNSYNC);
+        !self.runs_at(before.rate) || flags(self) != flags(before) || self.max_error < before.max_error
+    }
+
+    /// True if nothing shows that anybody has steered the clock since the kernel started.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.runs_at(Ppm::ZERO) && !self.is_disciplined() && !self.synchronised()
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Report {
     pub disruption: Option<Disruption>,
     /// The machine.
     pub platform: Platform,
+    /// Another program that steers the system clock.
+    #[serde(default)]
+    pub conflict: Option<Conflict>,
     /// The programs that are run when time breaks and when it is right again.
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -225,6 +228,31 @@ pub struct Disruption {
     pub recovered_after: Option<f64>,
     /// The step of the clock that was needed; `None` if none was.
     pub stepped: Option<f64>,
+}
+
+/// Another program that steers the system clock.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Conflict {
+    /// `chronyd`, ...; `unknown` if no process shows.
+    pub program: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its systemd unit.
+    pub unit: Option<String>,
+    /// True if the clock is left to it, false if what it does is undone.
+    pub yielding: bool,
+}
+
+impl Conflict {
+    /// `chronyd (chrony.service, pid 812)`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let unit = self.unit.as_ref().map_or(String::new(), |unit| format!("{unit}, "));
+        match self.pid {
+            Some(pid) => format!("{} ({unit}pid {pid})", self.program),
+            None => "an unknown program".to_owned(),
+        }
+    }
 }
 
 /// One `ondisruption` or `onsync` line, and what came of it.

@@ -8,7 +8,7 @@ use crate::doctor::probe::Probe;
 use crate::platform::recorded::{Recorded, assert_golden, names, place};
 use crate::sys::timex::State;
 use crate::units::Ppm;
-use crate::wire::control::{Pvclock, Report, Source};
+use crate::wire::control::{Conflict, Pvclock, Report, Source};
 
 /// The day on which the program of these tests was built.
 const BUILT: i64 = 1_793_491_200;
@@ -56,6 +56,7 @@ struct Running {
     foreign_steps: u64,
     #[serde(default)]
     clock_errors: u64,
+    conflict: Option<Conflict>,
     #[serde(default)]
     problems: Vec<String>,
     #[serde(default)]
@@ -93,6 +94,7 @@ impl Running {
         report.tracking.clock_kind = if self.shadow { "shadow" } else { "kernel" }.to_owned();
         report.counters.foreign_steps = self.foreign_steps;
         report.counters.clock_errors = self.clock_errors;
+        report.conflict = self.conflict;
         report.problems = self.problems;
         report.sources = self
             .sources
@@ -173,6 +175,7 @@ fn what_each_machine_suffers_from() {
     assert_eq!(checks("container-without-rights"), ["no_cap_sys_time", "kept_elsewhere", "clock_not_loaded"]);
     assert_eq!(checks("ntp-blocked"), ["nobody", "ntp_blocked", "clock_not_loaded"]);
     assert_eq!(checks("two-daemons"), ["two_daemons", "foreign_steps"]);
+    assert_eq!(checks("yielding"), ["conflict"]);
     assert_eq!(checks("restored-snapshot"), ["offset", "nobody"]);
     assert_eq!(checks("tsc-unstable"), ["clocksource", "tsc_unstable"]);
     assert_eq!(checks("bad-servers"), ["nobody", "unreachable", "unsynchronised", "refused", "falseticker"]);

@@ -2,23 +2,23 @@
 
 use crate::doctor::evidence::{Daemon, Evidence, Looks};
 use crate::doctor::finding::Finding;
-use crate::doctor::system::TimeDaemon;
-use crate::sys::timex;
-
-/// Rates that differ by less are the same, written twice.
-const SAME_RATE: f64 = 1e-3;
+use crate::platform::daemons::TimeDaemon;
+use crate::wire::control::Conflict;
 
 /// Two daemons fight over the clock.
 pub(super) fn fighting(evidence: &Evidence) -> Vec<Finding> {
+    if let Some(conflict) = yielding(evidence) {
+        return vec![left_to(evidence, conflict)];
+    }
     let rivals: Vec<&TimeDaemon> = evidence.system.rivals().collect();
     let ours = steers(evidence);
-    let names = rivals.iter().map(|daemon| describe(daemon)).collect::<Vec<_>>().join(", ");
+    let names = rivals.iter().map(|daemon| daemon.describe()).collect::<Vec<_>>().join(", ");
     match (rivals.len(), ours) {
         (0, _) => Vec::new(),
         (1, false) => {
             let finding = Finding::advice("other_daemon", format!("{names} keeps this clock, not Paraclock"))
                 .because("Paraclock refuses to steer a clock beside another daemon; starting its unit stops the others")
-                .mend_all(rivals.iter().map(|daemon| stop(daemon)))
+                .mend_all(rivals.iter().map(|daemon| daemon.stop()))
                 .mend("sudo systemctl enable --now paraclock");
             vec![finding]
         }
@@ -29,10 +29,31 @@ pub(super) fn fighting(evidence: &Evidence) -> Vec<Finding> {
                 .because("each undoes what the other does; neither knows how wrong the clock is");
             // Ours stays; else the first that was started.
             let leave = usize::from(!ours);
-            vec![finding.mend_all(rivals.iter().skip(leave).map(|daemon| stop(daemon)))]
+            vec![finding.mend_all(rivals.iter().skip(leave).map(|daemon| daemon.stop()))]
         }
     }
 }
+
+/// The other program to which our daemon leaves the clock.
+fn yielding(evidence: &Evidence) -> Option<&Conflict> {
+    evidence.report()?.conflict.as_ref().filter(|conflict| conflict.yielding)
+}
+
+fn left_to(evidence: &Evidence, conflict: &Conflict) -> Finding {
+    let what = format!("Paraclock leaves this clock to {}, which steers it", conflict.name());
+    let why = "each would undo what the other does; what Paraclock says of its own time still holds, but that is not the system clock";
+    let rivals: Vec<&TimeDaemon> = evidence.system.rivals().collect();
+    if rivals.is_empty() {
+        Finding::harm("conflict", what).because(why).mend(HIDDEN)
+    } else {
+        let finding = Finding::advice("conflict", what).because(why).mend_all(rivals.iter().map(|daemon| daemon.stop()));
+        finding.mend("# or remove Paraclock: sudo systemctl disable --now paraclock")
+    }
+}
+
+/// Where a program that does not show here is looked for.
+const HIDDEN: &str =
+    "ps -eo pid,comm,cgroup | grep -E 'ntp|chrony|timesync|phc2sys|clockbound|vmtools|VBox'   # on the host, outside of containers";
 
 /// Somebody writes to the kernel's clock whom the process list does not show.
 pub(super) fn unseen_hand(evidence: &Evidence) -> Vec<Finding> {
@@ -46,7 +67,8 @@ pub(super) fn unseen_hand(evidence: &Evidence) -> Vec<Finding> {
             .mend("sudo ausearch -sc clock_settime,settimeofday,adjtimex   # who it was, if auditd watches these calls");
         findings.push(finding);
     }
-    let Some(looks) = evidence.looks.filter(|_| evidence.system.rivals().next().is_none()) else { return findings };
+    let seen = evidence.system.rivals().next().is_some() || yielding(evidence).is_some();
+    let Some(looks) = evidence.looks.filter(|_| !seen) else { return findings };
     if let Some(what) = foreign_hand(evidence, &looks) {
         let finding = Finding::harm("unseen_hand", what)
             .because("a clock with two masters follows neither: a daemon of the host or in another container shares this kernel's clock")
@@ -85,14 +107,7 @@ fn foreign_hand(evidence: &Evidence, looks: &Looks) -> Option<String> {
 /// Somebody steers the clock whom we do not see. In a container that nobody steers it just now says little: the kernel calls it
 /// synchronised for hours after the last update.
 fn is_kept(evidence: &Evidence, looks: &Looks) -> bool {
-    changed(looks) || evidence.machine.container.is_some() && looks.second.synchronised()
-}
-
-/// The kernel by itself changes neither rate nor flags, and lets the error grow.
-fn changed(looks: &Looks) -> bool {
-    let flags = |state: timex::State| state.status & (libc::STA_PLL | libc::STA_FLL | libc::STA_UNSYNC | libc::STA_FREQHOLD);
-    let (a, b) = (looks.first, looks.second);
-    (a.rate.ppm() - b.rate.ppm()).abs() > SAME_RATE || flags(a) != flags(b) || b.max_error < a.max_error
+    looks.second.was_touched_since(&looks.first) || evidence.machine.container.is_some() && looks.second.synchronised()
 }
 
 /// Nobody keeps the clock.
@@ -109,7 +124,7 @@ pub(super) fn nobody(evidence: &Evidence) -> Vec<Finding> {
 
 /// Without the right to set the clock nothing can be mended.
 pub(super) fn rights(evidence: &Evidence) -> Vec<Finding> {
-    let shadow = evidence.report().is_some_and(|report| report.tracking.clock_kind == "shadow");
+    let shadow = evidence.report().is_some_and(|report| report.tracking.clock_kind == "shadow" && report.conflict.is_none());
     let why = "every correction is refused (adjtimex: Operation not permitted): Paraclock can only keep a shadow clock";
     match evidence.system.may_set_clock {
         Some((_, false)) => {
@@ -156,17 +171,5 @@ fn steers(evidence: &Evidence) -> bool {
     match &evidence.daemon {
         Daemon::Runs(report) => report.tracking.clock_kind == "kernel",
         _ => evidence.system.daemons.iter().any(|daemon| daemon.name == "paraclock"),
-    }
-}
-
-fn describe(daemon: &TimeDaemon) -> String {
-    let unit = daemon.unit.as_ref().map_or(String::new(), |unit| format!("{unit}, "));
-    format!("{} ({unit}pid {})", daemon.name, daemon.pid)
-}
-
-fn stop(daemon: &TimeDaemon) -> String {
-    match &daemon.unit {
-        Some(unit) => format!("sudo systemctl disable --now {unit}"),
-        None => format!("sudo kill {}   # {}: it belongs to no unit, so see what starts it", daemon.pid, daemon.name),
     }
 }
