@@ -8,7 +8,9 @@ use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
 use crate::core::{SourceState, SourceView, Status};
 use crate::units::{Bound, Instant, Leap, Offset, Stratum};
-use crate::wire::control::{BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking};
+use crate::wire::control::{
+    BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking,
+};
 
 /// What a report tells of the world around the agent; the executor knows it.
 #[derive(Clone, Debug, Default)]

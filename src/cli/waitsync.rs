@@ -121,42 +121,33 @@ impl Stage {
 struct Vigil {
     /// How long before, in seconds.
     within: f64,
-    /// Disruptions counted at the first look.
-    counted: Option<u64>,
-    stage: Stage,
+    /// The number of the last disruption that does not count; unknown before the first look.
+    past: Option<u64>,
     said: Option<Stage>,
 }
 
 impl Vigil {
     const fn new(within: f64) -> Self {
-        Self { within, counted: None, stage: Stage::Awaited, said: None }
+        Self { within, past: None, said: None }
     }
 
     /// The stage, and whether it is news.
     fn look(&mut self, report: &Report) -> (Stage, bool) {
-        let count = disruptions(report);
-        let right = report.tracking.status == "synchronised";
-        let age = report.time - report.tracking.status_since;
-        // A daemon that was started anew has lost count.
-        let counted = self.counted.get_or_insert(count);
-        *counted = count.min(*counted);
-        let seen = count > *counted || report.tracking.status == "disrupted";
-        let just_over = self.said.is_none() && right && count > 0 && age <= self.within;
-        if self.stage == Stage::Awaited && (seen || just_over) {
-            self.stage = Stage::Open;
-        }
-        if self.stage != Stage::Awaited {
-            self.stage = if right { Stage::Over } else { Stage::Open };
-        }
-        let news = self.said.replace(self.stage) != Some(self.stage);
-        (self.stage, news)
+        let number = report.disruption.as_ref().map_or(0, |event| event.number);
+        let counts =
+            report.disruption.as_ref().is_some_and(|event| event.recovered_after.is_none_or(|after| event.age - after <= self.within));
+        let past = self.past.get_or_insert(if counts { number.saturating_sub(1) } else { number });
+        // A daemon that was started anew counts from one.
+        *past = number.min(*past);
+        let stage = match &report.disruption {
+            Some(event) if event.number > *past => {
+                let over = event.recovered_after.is_some() && report.tracking.status == "synchronised";
+                if over { Stage::Over } else { Stage::Open }
+            }
+            _ => Stage::Awaited,
+        };
+        (stage, self.said.replace(stage) != Some(stage))
     }
-}
-
-/// Disruptions after which time had to be found again.
-fn disruptions(report: &Report) -> u64 {
-    let harmless = ["foreign_step", "clocksource", "stall"];
-    report.counters.disruptions.iter().filter(|(kind, _)| !harmless.contains(&kind.as_str())).map(|(_, n)| n).sum()
 }
 
 /// One try, as chronyc prints it.
@@ -178,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::cli::sample;
+    use crate::wire::control::Disruption;
 
     #[test]
     fn the_line_is_chronycs() {
@@ -200,12 +192,18 @@ mod tests {
         Options { tries, correction: 0.0, skew: 0.0, interval: Some(0.0), after_disruption: false, within: 10.0, timeout, viewing }
     }
 
-    /// A report with this status for so many seconds, after so many restores.
-    fn report(status: &str, age: f64, restores: u64) -> Report {
+    /// A report of a well clock whose disruption of this number began and ended so many seconds ago (`None`: not yet).
+    fn report(number: u64, began: f64, ended: Option<f64>) -> Report {
         let mut report = sample::report();
-        report.tracking.status = status.into();
-        report.tracking.status_since = report.time - age;
-        report.counters.disruptions = [("restore".to_owned(), restores), ("stall".to_owned(), 7)].into();
+        report.tracking.status = if ended.is_some() { "synchronised" } else { "disrupted" }.into();
+        report.disruption = (number > 0).then(|| Disruption {
+            number,
+            kind: "restore".into(),
+            age: began,
+            witnesses: [("vmclock".to_owned(), 0.0)].into(),
+            recovered_after: ended.map(|ended| began - ended),
+            stepped: None,
+        });
         report
     }
 
@@ -217,35 +215,36 @@ mod tests {
     #[test]
     fn a_disruption_after_the_question_is_waited_for() {
         use Stage::{Awaited, Open, Over};
-        let well = report("synchronised", 3600.0, 2);
-        let seen = stages(10.0, &[well.clone(), well.clone(), report("disrupted", 0.1, 3), report("synchronised", 0.1, 3)]);
-        assert_eq!(seen, [Awaited, Awaited, Open, Over]);
+        let (well, broken, again) = (report(2, 3600.0, Some(3599.0)), report(3, 0.1, None), report(3, 0.3, Some(0.1)));
+        assert_eq!(stages(10.0, &[well.clone(), well.clone(), broken, again.clone()]), [Awaited, Awaited, Open, Over]);
         // It may come and go between two looks.
-        assert_eq!(stages(10.0, &[well, report("synchronised", 0.01, 3)]), [Awaited, Over]);
+        assert_eq!(stages(10.0, &[well, again]), [Awaited, Over]);
+        assert_eq!(stages(10.0, &[report(0, 0.0, Some(0.0)), report(1, 0.1, Some(0.0))]), [Awaited, Over]);
     }
 
     #[test]
     fn a_disruption_before_the_question_counts_if_it_is_open_or_just_over() {
         use Stage::{Awaited, Open, Over};
-        assert_eq!(stages(10.0, &[report("disrupted", 500.0, 1), report("synchronised", 0.0, 1)]), [Open, Over]);
-        assert_eq!(stages(10.0, &[report("synchronised", 9.0, 1)]), [Over]);
-        assert_eq!(stages(10.0, &[report("synchronised", 11.0, 1)]), [Awaited]);
-        // Just started, and never disrupted.
-        assert_eq!(stages(10.0, &[report("unsynchronised", 1.0, 0), report("synchronised", 0.0, 0)]), [Awaited, Awaited]);
-        // Not right again until sources are followed again.
-        assert_eq!(stages(10.0, &[report("disrupted", 0.0, 1), report("holdover", 0.0, 1)]), [Open, Open]);
+        assert_eq!(stages(10.0, &[report(1, 500.0, None), report(1, 501.0, Some(0.5))]), [Open, Over]);
+        assert_eq!(stages(10.0, &[report(1, 500.0, Some(9.0))]), [Over]);
+        assert_eq!(stages(10.0, &[report(1, 500.0, Some(11.0)), report(1, 501.0, Some(12.0))]), [Awaited, Awaited]);
+        assert_eq!(stages(0.0, &[report(1, 0.2, Some(0.1))]), [Awaited]);
+        // Sources that were lost again since leave it open.
+        let mut lost = report(1, 2.0, Some(1.0));
+        lost.tracking.status = "holdover".into();
+        assert_eq!(stages(10.0, &[lost]), [Open]);
     }
 
     #[test]
-    fn growing_old_while_waiting_brings_nothing_closer() {
-        let reports = [report("unsynchronised", 1.0, 0), report("synchronised", 5.0, 0), report("synchronised", 6.0, 0)];
-        assert_eq!(stages(10.0, &reports), [Stage::Awaited; 3]);
+    fn growing_old_while_waiting_makes_nothing_of_it() {
+        let reports = [report(1, 5.0, None), report(1, 30.0, Some(24.0))];
+        assert_eq!(stages(10.0, &reports), [Stage::Open, Stage::Over], "it counted when it was asked for");
     }
 
     #[test]
     fn a_daemon_that_was_started_anew_has_lost_count() {
         use Stage::{Awaited, Over};
-        let reports = [report("synchronised", 900.0, 5), report("synchronised", 1.0, 0), report("synchronised", 0.5, 1)];
+        let reports = [report(5, 900.0, Some(899.0)), report(0, 0.0, Some(0.0)), report(1, 0.5, Some(0.1))];
         assert_eq!(stages(10.0, &reports), [Awaited, Awaited, Over]);
     }
 

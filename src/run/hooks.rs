@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::agent::{Agent, Totals};
+use crate::agent::Agent;
 use crate::config::{Hook, HookEvent};
 use crate::core::Status;
 use crate::sys::time;
@@ -140,8 +140,6 @@ fn command(hook: &Hook) -> String {
 pub(super) struct Hooks {
     board: Board,
     status: Status,
-    /// Totals when time was right last.
-    calm: Totals,
     /// When it ceased to be.
     broken: Instant,
     /// Steps made since then.
@@ -152,8 +150,7 @@ pub(super) struct Hooks {
 
 impl Hooks {
     pub(super) fn new(board: Board) -> Self {
-        let (calm, broken) = (Totals::default(), time::raw());
-        Self { board, status: Status::Unsynchronised, calm, broken, stepped: Offset::ZERO, due: None }
+        Self { board, status: Status::Unsynchronised, broken: time::raw(), stepped: Offset::ZERO, due: None }
     }
 
     /// The agent published something.
@@ -170,7 +167,6 @@ impl Hooks {
                 self.board.post(HookEvent::Disruption, self.facts(agent, before, HookEvent::Disruption));
             }
             Status::Synchronised if before != status => self.due = Some(before),
-            Status::Synchronised if self.due.is_none() => self.calm = *agent.totals(),
             _ => {}
         }
     }
@@ -184,7 +180,6 @@ impl Hooks {
     pub(super) fn settle(&mut self, agent: &Agent) {
         let Some(before) = self.due.take().filter(|_| self.status == Status::Synchronised) else { return };
         self.board.post(HookEvent::Sync, self.facts(agent, before, HookEvent::Sync));
-        self.calm = *agent.totals();
     }
 
     fn facts(&self, agent: &Agent, before: Status, event: HookEvent) -> Facts {
@@ -194,7 +189,7 @@ impl Hooks {
         Facts {
             event,
             status: published.status,
-            cause: facts::cause(before, &self.calm, agent.totals()),
+            cause: facts::cause(event, before, agent.disruption().map(|event| event.kind)),
             since: line.at(published.since).unix_seconds(),
             lasted: (event == HookEvent::Sync).then(|| now.since(self.broken).seconds()),
             offset: 0.0 - line.ahead_of(course.at(now), now),

@@ -1,6 +1,6 @@
 //! What a hook is told: its environment, and nothing else of ours.
 
-use crate::agent::Totals;
+use crate::agent::DisruptionKind;
 use crate::config::HookEvent;
 use crate::core::Status;
 
@@ -12,8 +12,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub(super) struct Facts {
     pub(super) event: HookEvent,
     pub(super) status: Status,
-    /// What broke time, words with commas.
-    pub(super) cause: String,
+    /// What broke time.
+    pub(super) cause: &'static str,
     /// Unix time on the line at which the status began.
     pub(super) since: f64,
     /// For how long time was not right; `sync` alone knows.
@@ -36,7 +36,7 @@ impl Facts {
             ("PATH", PATH.to_owned()),
             ("PARACLOCK_EVENT", self.event.as_str().to_owned()),
             ("PARACLOCK_STATUS", self.status.as_str().to_owned()),
-            ("PARACLOCK_CAUSE", self.cause.clone()),
+            ("PARACLOCK_CAUSE", self.cause.to_owned()),
             ("PARACLOCK_SINCE", format!("{:.6}", self.since)),
             ("PARACLOCK_LASTED_SECONDS", seconds(self.lasted)),
             ("PARACLOCK_OFFSET_SECONDS", seconds(Some(self.offset))),
@@ -47,23 +47,13 @@ impl Facts {
     }
 }
 
-/// What broke time since `calm`, or why it was not right: `start`, `holdover`.
-pub(super) fn cause(before: Status, calm: &Totals, totals: &Totals) -> String {
-    let kinds = [
-        (totals.restores > calm.restores, "restore"),
-        (totals.migrations > calm.migrations, "migration"),
-        (totals.suspends > calm.suspends, "suspend"),
-    ];
-    let seen: Vec<&str> = kinds.into_iter().filter(|kind| kind.0).map(|kind| kind.1).collect();
-    if !seen.is_empty() {
-        return seen.join(",");
+/// What broke time, or why it was not right before: `start`, `holdover`.
+pub(super) fn cause(event: HookEvent, before: Status, kind: Option<DisruptionKind>) -> &'static str {
+    match (event, before) {
+        (HookEvent::Sync, Status::Unsynchronised) => "start",
+        (HookEvent::Sync, Status::Holdover) => "holdover",
+        _ => kind.map_or("unknown", DisruptionKind::as_str),
     }
-    match before {
-        Status::Unsynchronised => "start",
-        Status::Holdover => "holdover",
-        Status::Synchronised | Status::Disrupted => "unknown",
-    }
-    .to_owned()
 }
 
 #[cfg(test)]
@@ -71,13 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_what_happened_since_time_was_right() {
-        let calm = Totals { suspends: 2, ..Totals::default() };
-        assert_eq!(cause(Status::Unsynchronised, &calm, &calm), "start");
-        assert_eq!(cause(Status::Holdover, &calm, &calm), "holdover");
-        let broken = Totals { restores: 1, suspends: 3, ..calm };
-        assert_eq!(cause(Status::Disrupted, &calm, &broken), "restore,suspend");
-        assert_eq!(cause(Status::Synchronised, &calm, &Totals { foreign_steps: 9, ..calm }), "unknown");
+    fn causes_are_what_broke_time_or_why_it_was_not_right_yet() {
+        use HookEvent::{Disruption, Sync};
+        assert_eq!(cause(Sync, Status::Unsynchronised, None), "start");
+        assert_eq!(cause(Sync, Status::Holdover, Some(DisruptionKind::Restore)), "holdover");
+        assert_eq!(cause(Sync, Status::Disrupted, Some(DisruptionKind::Migration)), "migration");
+        assert_eq!(cause(Disruption, Status::Holdover, Some(DisruptionKind::Jump)), "jump");
+        assert_eq!(cause(Disruption, Status::Synchronised, None), "unknown");
     }
 
     #[test]
@@ -85,7 +75,7 @@ mod tests {
         let facts = Facts {
             event: HookEvent::Disruption,
             status: Status::Disrupted,
-            cause: "restore".into(),
+            cause: "restore",
             since: 1.5,
             lasted: None,
             offset: -0.25,

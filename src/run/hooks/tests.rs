@@ -61,7 +61,7 @@ fn facts(event: HookEvent) -> Facts {
     Facts {
         event,
         status: Status::Disrupted,
-        cause: "restore".to_owned(),
+        cause: "restore",
         since: 1_800_000_000.0,
         lasted: None,
         offset: 0.5,
