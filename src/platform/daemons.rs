@@ -272,8 +272,11 @@ fn unit(cgroup: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A root with these processes: id, name, arguments, further files.
-    fn tree(processes: &[(u32, &str, &str, &[(&str, &str)])]) -> tempfile::TempDir {
+    /// A process: id, name, arguments, further files.
+    type Process<'a> = (u32, &'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    /// A root with these processes.
+    fn tree(processes: &[Process<'_>]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (pid, comm, command, files) in processes {
             let dir = root.path().join(format!("proc/{pid}"));
@@ -287,7 +290,7 @@ mod tests {
         root
     }
 
-    fn found(processes: &[(u32, &str, &str, &[(&str, &str)])]) -> Vec<u32> {
+    fn found(processes: &[Process<'_>]) -> Vec<u32> {
         rivals(tree(processes).path()).iter().map(|daemon| daemon.pid).collect()
     }
 
