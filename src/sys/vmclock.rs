@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::stat::Mode;
 
-pub use page::{ClockStatus, CounterId, Line, Moment, Page, PageError, SIZE};
+pub use page::{ClockStatus, CounterId, Line, Moment, Page, PageError, SIZE, SmearingHint};
 
 use super::counter;
 use super::peek::Peek;

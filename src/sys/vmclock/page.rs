@@ -15,6 +15,10 @@ const SMALLEST: usize = 32;
 const MAGIC: u32 = 0x4b4c_4356;
 /// A counter this far behind the page is another counter, not a CPU that lags a little.
 const BACKWARDS: Duration = Duration::from_secs(1);
+/// A largest error that is not stated is taken as this many estimated ones.
+const SIGMAS: u64 = 4;
+/// A period whose error is not stated is wrong by up to this part of it, 50 ppm: what the counters of computers may be off.
+const UNSTATED_PERIOD_ERROR: u64 = 20_000;
 
 /// Why a page tells nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -85,6 +89,8 @@ pub struct Page {
     pub status: ClockStatus,
     /// TAI minus UTC in seconds, if valid.
     pub tai_offset: Option<i16>,
+    /// How the hypervisor would smear leap seconds; the page's own time is never smeared.
+    pub smearing_hint: SmearingHint,
     /// The raw leap indicator; see [`Page::leap`].
     pub leap_indicator: u8,
     /// The relation of the counter to time; `None` in pages that end before it.
@@ -100,14 +106,44 @@ pub struct Line {
     pub period_frac: u64,
     /// Shift of the period and its error.
     pub period_shift: u8,
+    /// Estimated error of the period, if valid.
+    pub period_esterror: Option<u64>,
     /// Largest error of the period, if valid.
     pub period_maxerror: Option<u64>,
     /// Whole seconds at the reference point.
     pub seconds: u64,
     /// Fraction of a second at the reference point.
     pub fraction: u64,
+    /// Estimated error of the time at the reference point in nanoseconds, if valid.
+    pub esterror_ns: Option<u64>,
     /// Largest error of the time at the reference point in nanoseconds, if valid.
     pub maxerror_ns: Option<u64>,
+}
+
+/// How users of the hypervisor's other machines see leap seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmearingHint {
+    /// As they come.
+    Strict,
+    /// Spread linearly from noon to noon.
+    NoonLinear,
+    /// Spread over the last 1000 seconds.
+    UtcSls,
+    /// A value from a later version.
+    Other(u8),
+}
+
+impl SmearingHint {
+    /// A word for reports; empty if there is nothing to say.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "",
+            Self::NoonLinear => "noon-linear",
+            Self::UtcSls => "utc-sls",
+            Self::Other(_) => "another way",
+        }
+    }
 }
 
 /// The time that a page gives to a counter value.
@@ -120,7 +156,11 @@ pub struct Moment {
 }
 
 const FLAG_TAI_OFFSET: u64 = 1 << 0;
+const FLAG_DISRUPTION_SOON: u64 = 1 << 1;
+const FLAG_DISRUPTION_IMMINENT: u64 = 1 << 2;
+const FLAG_PERIOD_ESTERROR: u64 = 1 << 3;
 const FLAG_PERIOD_MAXERROR: u64 = 1 << 4;
+const FLAG_TIME_ESTERROR: u64 = 1 << 5;
 const FLAG_TIME_MAXERROR: u64 = 1 << 6;
 const FLAG_VM_GENERATION: u64 = 1 << 8;
 const FLAG_NOTIFICATION: u64 = 1 << 9;
@@ -179,8 +219,14 @@ impl Page {
                 other => ClockStatus::Other(other),
             },
             tai_offset: fields.u16(36).filter(|_| valid(FLAG_TAI_OFFSET)).map(|bits| i16::from_ne_bytes(bits.to_ne_bytes())),
+            smearing_hint: match fields.u8(35).unwrap_or(0) {
+                0 => SmearingHint::Strict,
+                1 => SmearingHint::NoonLinear,
+                2 => SmearingHint::UtcSls,
+                other => SmearingHint::Other(other),
+            },
             leap_indicator: fields.u8(38).unwrap_or(0),
-            line: Line::decode(&fields, valid(FLAG_PERIOD_MAXERROR), valid(FLAG_TIME_MAXERROR)),
+            line: Line::decode(&fields, flags),
         })
     }
 
@@ -190,7 +236,9 @@ impl Page {
         match self.time_type {
             0 => Some(Timescale::Utc),
             1 => Some(Timescale::Tai),
-            3 | 4 => Some(Timescale::Smeared),
+            // The kernel's header calls these two invalid; 4 is "UTC, maybe smeared".
+            3 => Some(Timescale::Smeared),
+            4 => Some(Timescale::Unknown),
             _ => None,
         }
     }
@@ -202,6 +250,18 @@ impl Page {
             1 | 3 => Leap::Insert,
             2 => Leap::Delete,
             _ => Leap::Normal,
+        }
+    }
+
+    /// The hypervisor announces that time will be disrupted within about this.
+    #[must_use]
+    pub const fn disruption_within(&self) -> Option<Duration> {
+        if self.flags & FLAG_DISRUPTION_IMMINENT != 0 {
+            Some(Duration::from_secs(3_600))
+        } else if self.flags & FLAG_DISRUPTION_SOON != 0 {
+            Some(Duration::from_secs(86_400))
+        } else {
+            None
         }
     }
 
@@ -242,15 +302,18 @@ impl Page {
 }
 
 impl Line {
-    fn decode(fields: &Fields<'_>, period_maxerror: bool, time_maxerror: bool) -> Option<Self> {
+    fn decode(fields: &Fields<'_>, flags: u64) -> Option<Self> {
+        let valid = |flag: u64| flags & flag != 0;
         Some(Self {
             counter: fields.u64(40)?,
             period_frac: fields.u64(48)?,
             period_shift: fields.u8(39)?,
-            period_maxerror: fields.u64(64).filter(|_| period_maxerror),
+            period_esterror: fields.u64(56).filter(|_| valid(FLAG_PERIOD_ESTERROR)),
+            period_maxerror: fields.u64(64).filter(|_| valid(FLAG_PERIOD_MAXERROR)),
             seconds: fields.u64(72)?,
             fraction: fields.u64(80)?,
-            maxerror_ns: fields.u64(96).filter(|_| time_maxerror),
+            esterror_ns: fields.u64(88).filter(|_| valid(FLAG_TIME_ESTERROR)),
+            maxerror_ns: fields.u64(96).filter(|_| valid(FLAG_TIME_MAXERROR)),
         })
     }
 
@@ -263,11 +326,17 @@ impl Line {
         }
         let start = (u128::from(self.seconds) << 64) | u128::from(self.fraction);
         let time = if delta < 0 { start.saturating_sub(elapsed) } else { start.saturating_add(elapsed) };
-        let max_error = self.maxerror_ns.map(|at_start| {
-            let growth = fixed_nanos(self.scaled(delta.unsigned_abs(), self.period_maxerror.unwrap_or(0))).saturating_add(1);
+        let max_error = self.maxerror_ns.or(self.esterror_ns.map(|sigma| sigma.saturating_mul(SIGMAS))).map(|at_start| {
+            let growth = fixed_nanos(self.scaled(delta.unsigned_abs(), self.period_error())).saturating_add(1);
             Duration::from_nanos(at_start.saturating_add(u64::try_from(growth).unwrap_or(u64::MAX)))
         });
         Ok(Moment { time: Timestamp::from_nanos(i64::try_from(fixed_nanos(time)).unwrap_or(i64::MAX)), max_error })
+    }
+
+    /// How wrong a period can be, in its own units.
+    fn period_error(&self) -> u64 {
+        let estimated = self.period_esterror.map(|sigma| sigma.saturating_mul(SIGMAS));
+        self.period_maxerror.or(estimated).unwrap_or(self.period_frac / UNSTATED_PERIOD_ERROR)
     }
 
     /// `ticks` of `period` each in units of 2^-64 s.

@@ -123,7 +123,44 @@ fn a_free_running_clock_needs_a_largest_error() {
 fn tai_and_smeared_time_are_told_apart() {
     assert_eq!(good().put(11, [1]).page().timescale(), Some(Timescale::Tai));
     assert_eq!(good().put(11, [3]).page().timescale(), Some(Timescale::Smeared));
+    assert_eq!(good().put(11, [4]).page().timescale(), Some(Timescale::Unknown));
     assert_eq!(good().put(11, [9]).page().timescale(), None);
+}
+
+#[test]
+fn a_stated_error_grows_with_the_counter_by_what_is_known_of_the_period() {
+    let second = 1_000_000_000 + 1000;
+    let nanos = |draft: Draft| draft.page().time_at(second).unwrap().max_error.map(|error| error.as_nanos());
+    let about = |draft: Draft, expected: u128| nanos(draft).is_some_and(|found| found.abs_diff(expected) <= 2);
+    let flags = |bits: &[u32]| bits.iter().fold(0_u64, |flags, bit| flags | 1 << bit);
+    // Largest errors of time and period: 250 ns and 10 ppm.
+    assert!(about(good(), 10_251));
+    // Nothing is stated of the period: 50 ppm.
+    assert!(about(good().u64(24, flags(&[6])), 50_251));
+    // Estimates alone count four times: 40 ns and 1 ppm.
+    let estimates = || good().u64(88, 40).u64(56, 9_903_520_314_283).u64(24, flags(&[3, 5]));
+    assert!(about(estimates(), 4_161));
+    // What is largest comes before what is estimated.
+    assert!(about(estimates().u64(24, flags(&[3, 4, 5, 6])), 10_251));
+    // And of time nothing at all.
+    assert_eq!(nanos(good().u64(24, flags(&[3, 4]))), None);
+}
+
+#[test]
+fn what_the_host_announces_is_read() {
+    assert_eq!(good().page().disruption_within(), None);
+    assert_eq!(good().u64(24, 1 << 1).page().disruption_within(), Some(Duration::from_secs(86_400)));
+    assert_eq!(good().u64(24, 3 << 1).page().disruption_within(), Some(Duration::from_secs(3_600)));
+    let hint = |value: u8| good().put(35, [value]).page().smearing_hint;
+    assert_eq!(
+        [hint(0), hint(1), hint(2), hint(9)],
+        [SmearingHint::Strict, SmearingHint::NoonLinear, SmearingHint::UtcSls, SmearingHint::Other(9)]
+    );
+    for (indicator, leap) in
+        [(0, Leap::Normal), (1, Leap::Insert), (2, Leap::Delete), (3, Leap::Insert), (4, Leap::Normal), (5, Leap::Normal)]
+    {
+        assert_eq!(good().put(38, [indicator]).page().leap(), leap);
+    }
 }
 
 /// A regular file can stand in for the device.
