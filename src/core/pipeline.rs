@@ -21,7 +21,7 @@ use leap::LeapSecond;
 use selection::claim;
 
 use crate::config::{ForeignStep, Makestep, SelectOptions};
-use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, duration, nanos};
+use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, Timescale, duration, nanos};
 
 /// How long to wait for other sources once the first has answered.
 const GRACE: Duration = Duration::from_secs(2);
@@ -105,6 +105,8 @@ struct Tracked {
     stopped: bool,
     /// When it last jumped by more than an error.
     jumped: Option<Instant>,
+    /// What a source of unknown timescale agreed with: the timescale that it counts as, and whose that is.
+    counts_as: Option<(Timescale, SourceId)>,
 }
 
 /// What tables and metrics show of one source.
@@ -253,6 +255,7 @@ impl Core {
             local,
             stopped: false,
             jumped: None,
+            counts_as: None,
         });
     }
 

@@ -24,6 +24,8 @@ impl Core {
         for source in &mut self.sources {
             source.filter.reset();
             if !same_machine {
+                // Another host may smear where the last one did not.
+                source.counts_as = None;
                 source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
             }
             if !source.options.noselect {

@@ -3,12 +3,14 @@
 use arrayvec::ArrayVec;
 
 use super::{COMBINE_LIMIT, Core, GRACE, MAX_JITTER, Tracked};
-use crate::core::event::{SourceState, Status};
+use crate::core::event::{SourceId, SourceState, Status};
 use crate::core::select::{Agreement, Claim, intersect};
 use crate::units::{Instant, Leap, Ppm, Timescale, Timestamp};
 
 /// So many voters say how fast the line's bound must grow.
 const VOTERS: usize = 64;
+/// Claims wider than this either way, in seconds, agree by chance: a smear moves time by up to half a second.
+const AGREEMENT: f64 = 0.1;
 
 impl Core {
     /// Gives every source its state; returns the interval that the truth lies in, against the line at `now`.
@@ -28,7 +30,7 @@ impl Core {
                 SourceState::Waiting
             } else if source.stopped {
                 SourceState::Stopped
-            } else if !source.last.is_some_and(|s| s.timescale.combines_with(timescale)) {
+            } else if !source.timescale().is_some_and(|s| s.combines_with(timescale)) {
                 SourceState::Timescale
             } else {
                 let (low, _, high) = source.filter.interval(origin, now);
@@ -64,6 +66,7 @@ impl Core {
         for source in self.sources.iter_mut().filter(|s| s.state == SourceState::Selected) {
             if !claim(source, origin, now).meets(agreed.low, agreed.high) {
                 source.state = SourceState::Falseticker;
+                source.counts_as = None;
             }
         }
         let agreeing = self.sources.iter().filter(|s| s.state == SourceState::Selected).count();
@@ -82,6 +85,7 @@ impl Core {
             return None;
         }
         self.rank(now, (agreed.low, agreed.high));
+        self.learn_timescales(now);
         Some((agreed.possible_low, agreed.possible_high))
     }
 
@@ -150,12 +154,10 @@ impl Core {
             self.sources
                 .iter()
                 .filter(|s| !s.options.noselect && s.reachable && s.filter.is_set())
-                .filter(|s| {
-                    s.last.is_some_and(|sample| match sample.timescale {
-                        Timescale::Smeared => smeared,
-                        Timescale::Utc | Timescale::Tai => !smeared,
-                        Timescale::Unknown => false,
-                    })
+                .filter(|s| match s.timescale() {
+                    Some(Timescale::Smeared) => smeared,
+                    Some(Timescale::Utc | Timescale::Tai) => !smeared,
+                    Some(Timescale::Unknown) | None => false,
                 })
                 .map(|s| if s.options.prefer { 1000 } else { 1 })
                 .sum::<usize>()
@@ -165,6 +167,27 @@ impl Core {
             (0, 0) => Timescale::Unknown,
             (s, u) if s > u => Timescale::Smeared,
             _ => Timescale::Utc,
+        }
+    }
+
+    /// A truechimer of unknown timescale counts as what those truechimers keep whose timescale is known.
+    fn learn_timescales(&mut self, now: Instant) {
+        let origin = self.line.at(now);
+        let exact = |s: &Tracked| {
+            let claim = claim(s, origin, now);
+            (claim.high - claim.low) / 2.0 <= AGREEMENT
+        };
+        let stated = |s: &&Tracked| s.last.is_some_and(|sample| sample.timescale != Timescale::Unknown) && exact(s);
+        // The best source's word first.
+        let known = self.survivors().filter(stated).min_by_key(|s| (s.state != SourceState::Selected, s.id));
+        let Some((id, timescale)) = known.and_then(|s| Some((s.id, s.last?.timescale))) else { return };
+        // TAI arrives here converted to UTC.
+        let timescale = if timescale == Timescale::Tai { Timescale::Utc } else { timescale };
+        for source in &mut self.sources {
+            let agrees = source.is_survivor() && source.timescale() == Some(Timescale::Unknown) && exact(source);
+            if agrees {
+                source.counts_as = Some((timescale, id));
+            }
         }
     }
 
@@ -202,6 +225,12 @@ impl Core {
         }
     }
 
+    /// The timescale that a source of unknown timescale counts as since it agreed with another, and which that was.
+    #[must_use]
+    pub fn counts_as(&self, id: SourceId) -> Option<(Timescale, SourceId)> {
+        self.sources.iter().find(|s| s.id == id).and_then(|s| s.counts_as)
+    }
+
     /// A leap second is believed when more than half of the truechimers announce it.
     pub(super) fn majority_leap(&self) -> Leap {
         let votes = |leap| self.survivors().filter(|s| s.last.is_some_and(|sample| sample.leap == leap)).count();
@@ -222,9 +251,21 @@ impl Core {
     }
 
     fn survivors(&self) -> impl Iterator<Item = &Tracked> {
-        self.sources.iter().filter(|s| {
-            matches!(s.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
+        self.sources.iter().filter(|s| s.is_survivor())
+    }
+}
+
+impl Tracked {
+    /// What its last sample states or, where that is nothing, what it counts as; `None` before the first.
+    fn timescale(&self) -> Option<Timescale> {
+        self.last.map(|sample| match sample.timescale {
+            Timescale::Unknown => self.counts_as.map_or(Timescale::Unknown, |(timescale, _)| timescale),
+            known => known,
         })
+    }
+
+    const fn is_survivor(&self) -> bool {
+        matches!(self.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
     }
 }
 
