@@ -4,6 +4,7 @@
 //! decides (polls, reach, kisses, disruption, hold-over) is simulated as well as run. Nothing here
 //! reads a clock, opens a socket or logs: time arrives as `now`, randomness from a seed.
 
+mod clocks;
 mod disruption;
 mod exchange;
 mod local_clock;
@@ -11,6 +12,7 @@ mod names;
 mod notes;
 mod recording;
 mod report;
+mod windows;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +21,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::config::{RefclockDirective, SelectOptions, ServerDirective};
-use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, ReadError, Reading, Signal, SourceId, SourceState, Status};
+use crate::config::{SelectOptions, ServerDirective};
+use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, Signal, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
@@ -31,7 +33,7 @@ use local_clock::LocalClock;
 use names::Name;
 use notes::Notes;
 pub use notes::{Considered, Estimated, Label, Measured, Note, Read, Updated};
-pub use report::Surroundings;
+pub use report::{DeviceFacts, Surroundings};
 
 /// More sources than this are not followed.
 const MAX_SOURCES: usize = 64;
@@ -129,11 +131,11 @@ impl Agent {
             notes: Notes::new(setup.notes),
         };
         agent.begin(beginning);
-        for directive in setup.refclocks {
-            agent.add_refclock(directive, false, now);
+        for directive in &setup.refclocks {
+            let _ = agent.add_refclock(directive, false, now);
         }
-        for directive in setup.witnesses {
-            agent.add_refclock(directive, true, now);
+        for directive in &setup.witnesses {
+            let _ = agent.add_refclock(directive, true, now);
         }
         for (directive, timescale) in setup.servers {
             agent.add_server(directive, timescale, now);
@@ -149,6 +151,27 @@ impl Agent {
             Input::Timer => self.on_timer(now),
             Input::Reading { source, result } => self.on_reading(now, source, result),
             Input::Notified { source } => self.on_notice(now, source),
+            Input::Stolen { source, seconds } => {
+                if let Some(clock) = self.local(source) {
+                    clock.windows().look_at_steal(seconds);
+                }
+            }
+            Input::Found(directive) => {
+                if let Some(source) = self.add_refclock(&directive, false, now) {
+                    self.outputs.push_back(Output::Open { source, directive });
+                }
+            }
+            Input::Rationed { source, interval } => {
+                if let Some(clock) = self.local(source) {
+                    clock.ration(interval);
+                }
+            }
+            Input::Back(source) => {
+                if let Some(clock) = self.local(source) {
+                    clock.hurry(now);
+                }
+            }
+            Input::Gone(source) => self.remove_source(now, source),
             Input::Signal(signal) => self.on_signal(now, signal, false),
             Input::Course(course) => self.consult(now, Event::Course(course)),
             Input::Applied(result) => self.on_applied(now, result),
@@ -193,7 +216,7 @@ impl Agent {
     pub fn next_wake(&self) -> Option<Instant> {
         let sources = self.sources.iter().filter_map(|s| match &s.kind {
             Kind::Ntp(association) => association.next(),
-            Kind::Local(clock) => clock.next(),
+            Kind::Local(clock) => Some(clock.next()),
         });
         let names = self.names.iter().filter_map(Name::next);
         let watch = self.watch.then_some(self.next_watch);
@@ -248,27 +271,6 @@ impl Agent {
         let id = SourceId(self.next_id);
         self.next_id += 1;
         id
-    }
-
-    fn add_refclock(&mut self, directive: RefclockDirective, hidden: bool, now: Instant) {
-        let id = self.new_id();
-        let index = self.sources.len();
-        let clock = LocalClock::new(id, &directive, index, now);
-        let noselect = directive.select.noselect || hidden || !clock.tells_time();
-        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..directive.select }, true);
-        self.sources.push(Source {
-            id,
-            name: clock.name(),
-            from: None,
-            select: directive.select,
-            timescale: clock.timescale(),
-            kind: Kind::Local(Box::new(clock)),
-            denied: false,
-            was_reachable: true,
-            sequence: 0,
-            hidden,
-            noted: None,
-        });
     }
 
     fn add_server(&mut self, directive: ServerDirective, timescale: Timescale, now: Instant) {
@@ -375,7 +377,7 @@ impl Agent {
         }
         let reachable = match &source.kind {
             Kind::Ntp(association) => association.reach().is_reachable() || association.unanswered() < 8,
-            Kind::Local(clock) => clock.reach().is_reachable() || clock.unanswered() < 8,
+            Kind::Local(clock) => !clock.is_absent() && (clock.reach().is_reachable() || clock.unanswered() < 8),
         };
         let lost = source.was_reachable && !reachable;
         source.was_reachable = reachable;
@@ -390,34 +392,6 @@ impl Agent {
         if let Kind::Local(clock) = &mut self.sources[i].kind {
             clock.hurry(now);
             self.poll_source(now, i);
-        }
-    }
-
-    fn on_reading(&mut self, now: Instant, id: SourceId, result: Result<Reading, ReadError>) {
-        let tai_offset = self.tai_offset;
-        let Some(Source { kind: Kind::Local(clock), .. }) = self.sources.iter_mut().find(|s| s.id == id) else { return };
-        let absent = result.is_err() && clock.counts().1 == 0;
-        let told_time = clock.tells_time();
-        let kvm = clock.kind() == "KVM";
-        let heard = clock.on_reading(result, tai_offset);
-        if told_time && !clock.tells_time() {
-            self.ignore(now, id);
-            return;
-        }
-        if absent && heard.signal.is_none() && clock.tells_time() {
-            // Never heard of yet: the others need not wait for it.
-            self.consult(now, Event::Unreachable(id));
-            return;
-        }
-        if let Some(signal) = heard.signal {
-            self.on_signal(now, signal, kvm);
-        }
-        if let Some(sample) = heard.sample {
-            if let Some(source) = self.sources.iter_mut().find(|s| s.id == id) {
-                source.was_reachable = true;
-            }
-            self.consult(now, Event::Sample(sample));
-            self.note_reading(now, id, &sample);
         }
     }
 

@@ -98,6 +98,26 @@ pub enum Input<'a> {
         /// Which refclock.
         source: SourceId,
     },
+    /// The machine's steal time, looked up for a reading that [seems torn](super::Agent::seems_torn).
+    Stolen {
+        /// Which refclock.
+        source: SourceId,
+        /// Seconds since the machine started, all CPUs.
+        seconds: f64,
+    },
+    /// A clock of this machine appeared that should be followed: answered by [`Output::Open`].
+    Found(Box<RefclockDirective>),
+    /// A refclock's device must not be read more often than this.
+    Rationed {
+        /// Which.
+        source: SourceId,
+        /// The least time between two readings.
+        interval: Duration,
+    },
+    /// A refclock's device that was away is there again: it is read at once.
+    Back(SourceId),
+    /// A refclock went away for good.
+    Gone(SourceId),
     /// Something happened to this machine's time.
     Signal(Signal),
     /// A reading of the clock told more exactly where it is.
@@ -145,6 +165,13 @@ pub enum Input<'a> {
 pub enum Output {
     /// Read a refclock.
     Read(SourceId),
+    /// A refclock that was [found](Input::Found) has this name from now on: open its device.
+    Open {
+        /// The source.
+        source: SourceId,
+        /// What was found.
+        directive: Box<RefclockDirective>,
+    },
     /// Send a request from a fresh port.
     Send {
         /// Its name.

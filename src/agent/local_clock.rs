@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::config::{PhcDevice, RefclockDirective, RefclockKind};
+use crate::config::{RefclockDirective, RefclockKind};
 use crate::core::{Generation, ReadError, Reading, Sample, Signal, SourceId};
 use crate::units::{Instant, Offset, Poll, Reach, ReferenceId, Stratum, Timescale};
+
+use super::windows::Windows;
 
 /// TAI minus UTC since 2017, used only when neither the device nor the kernel says.
 const TAI_OFFSET_SINCE_2017: i16 = 37;
@@ -20,6 +22,8 @@ const ABSENT_POLL: Poll = Poll::new(4);
 pub(super) struct Heard {
     pub(super) sample: Option<Sample>,
     pub(super) signal: Option<Signal>,
+    /// The reading seems to have been taken across a preemption.
+    pub(super) torn: bool,
 }
 
 /// Words for what can be wrong with a reading.
@@ -29,6 +33,7 @@ pub(super) const FAILURES: [&str; 4] = ["absent", "denied", "unsupported", "inva
 pub(super) struct LocalClock {
     id: SourceId,
     kind: &'static str,
+    place: usize,
     tells_time: bool,
     reference_id: ReferenceId,
     stratum: Stratum,
@@ -39,8 +44,13 @@ pub(super) struct LocalClock {
     timescale: Timescale,
     /// What the configuration says, which has the last word.
     stated: Option<Timescale>,
+    /// What the device said with its last reading.
+    said: Option<Timescale>,
+    windows: Windows,
     next: Instant,
     reading: bool,
+    /// To be read again as soon as the reading under way is over.
+    again: bool,
     reach: Reach,
     unanswered: u32,
     sent: u64,
@@ -51,21 +61,18 @@ pub(super) struct LocalClock {
 }
 
 impl LocalClock {
-    pub(super) fn new(id: SourceId, directive: &RefclockDirective, index: usize, now: Instant) -> Self {
+    /// Named after its place among the refclocks, unless the directive names it.
+    pub(super) fn new(id: SourceId, directive: &RefclockDirective, place: usize, now: Instant) -> Self {
         let (kind, tells_time, timescale) = match &directive.kind {
-            RefclockKind::Phc { device, .. } => ("PHC", true, phc_timescale(device)),
+            RefclockKind::Phc { .. } => ("PHC", true, Timescale::Unknown),
             RefclockKind::Kvm => ("KVM", false, Timescale::Unknown),
             RefclockKind::Vmclock { .. } => ("VMCLOCK", true, Timescale::Utc),
         };
-        let prefix = match kind {
-            "PHC" => "PHC",
-            "KVM" => "KVM",
-            _ => "VMC",
-        };
-        let own_id = ReferenceId::from_name(&format!("{prefix}{}", index % 10)).unwrap_or_default();
+        let own_id = own_id(&directive.kind, place);
         Self {
             id,
             kind,
+            place,
             tells_time,
             reference_id: directive.refid.unwrap_or(own_id),
             stratum: directive.stratum,
@@ -75,8 +82,11 @@ impl LocalClock {
             precision: directive.precision.unwrap_or(DEFAULT_PRECISION).min(WORST_PRECISION),
             timescale: directive.timescale.unwrap_or(timescale),
             stated: directive.timescale,
+            said: None,
+            windows: Windows::default(),
             next: now,
             reading: false,
+            again: false,
             reach: Reach::default(),
             unanswered: 0,
             sent: 0,
@@ -89,32 +99,41 @@ impl LocalClock {
 
     /// Whether it is time to read; the reading is then under way.
     pub(super) fn on_timer(&mut self, now: Instant) -> bool {
-        if now < self.next || self.reading {
+        if now < self.next {
             return false;
         }
         let silent = self.unanswered > 8 && self.poll < ABSENT_POLL;
         let interval = if silent { ABSENT_POLL } else { self.poll }.interval();
         self.next = super::next_multiple(now, interval);
-        self.reading = true;
         self.reach.poll();
         self.unanswered = self.unanswered.saturating_add(1);
+        if self.reading {
+            // A device that does not come back with its answer is missed like one that has none.
+            return false;
+        }
+        self.reading = true;
         self.sent += 1;
         true
     }
 
     pub(super) fn on_reading(&mut self, result: Result<Reading, ReadError>, tai_offset: Option<i16>) -> Heard {
         self.reading = false;
+        if std::mem::take(&mut self.again) {
+            self.next = Instant::ZERO;
+        }
         match result {
             Ok(reading) => {
                 self.answered();
                 let signal = reading.generation.and_then(|to| self.compare(to));
+                self.said = reading.timescale;
+                let torn = self.windows.take_in(reading.after.elapsed_since(reading.before));
                 let sample = self.tells_time.then(|| self.sample(&reading, tai_offset));
-                Heard { sample, signal }
+                Heard { sample, signal, torn }
             }
             Err(ReadError::SignalOnly { generation, .. }) => {
                 self.answered();
                 self.tells_time = false;
-                Heard { sample: None, signal: self.compare(generation) }
+                Heard { sample: None, signal: self.compare(generation), torn: false }
             }
             Err(error) => {
                 let word = match error {
@@ -143,7 +162,7 @@ impl LocalClock {
     }
 
     fn sample(&self, reading: &Reading, tai_offset: Option<i16>) -> Sample {
-        let timescale = self.stated.or(reading.timescale).unwrap_or(self.timescale);
+        let timescale = self.timescale();
         let utc = match timescale {
             Timescale::Tai => {
                 let seconds = reading.tai_offset.or(tai_offset).unwrap_or(TAI_OFFSET_SINCE_2017);
@@ -169,15 +188,43 @@ impl LocalClock {
     /// Read at once: time was disrupted.
     pub(super) const fn hurry(&mut self, now: Instant) {
         self.next = now;
+        self.again = self.reading;
     }
 
-    /// When it should be read next; `None` while a reading is under way.
-    pub(super) fn next(&self) -> Option<Instant> {
-        (!self.reading).then_some(self.next)
+    /// Its device must not be read more often than this.
+    pub(super) fn ration(&mut self, interval: Duration) {
+        while self.poll.interval() < interval && self.poll < Poll::MAX {
+            self.poll = self.poll.longer(Poll::MAX);
+        }
+    }
+
+    /// When it should be read next.
+    pub(super) const fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Whether its window tells that this reading was preempted, unless too many were already.
+    pub(super) fn looks_torn(&self, reading: &Reading) -> bool {
+        self.tells_time && self.windows.is_outlier(reading.after.elapsed_since(reading.before))
+    }
+
+    /// For its windows.
+    pub(super) const fn windows(&mut self) -> &mut Windows {
+        &mut self.windows
+    }
+
+    /// Readings set aside because they were taken across a preemption.
+    pub(super) const fn preempted(&self) -> u64 {
+        self.windows.preempted()
     }
 
     pub(super) fn name(&self) -> String {
         self.reference_id.name().unwrap_or_else(|| self.reference_id.to_string())
+    }
+
+    /// Its place among the refclocks.
+    pub(super) const fn place(&self) -> usize {
+        self.place
     }
 
     pub(super) const fn kind(&self) -> &'static str {
@@ -201,8 +248,24 @@ impl LocalClock {
         self.stratum
     }
 
-    pub(super) const fn timescale(&self) -> Timescale {
-        self.timescale
+    /// As configured, else as the device says, else as its kind lets one suppose.
+    pub(super) fn timescale(&self) -> Timescale {
+        self.stated.or(self.said).unwrap_or(self.timescale)
+    }
+
+    /// Where that is known from.
+    pub(super) const fn timescale_from(&self) -> &'static str {
+        match (self.stated, self.said, self.timescale) {
+            (Some(_), _, _) => "as configured",
+            (None, Some(Timescale::Unknown), _) | (None, None, Timescale::Unknown) => "nobody says",
+            (None, Some(_), _) => "the device says so",
+            (None, None, _) => "as its kind does",
+        }
+    }
+
+    /// The device itself went away.
+    pub(super) const fn is_absent(&self) -> bool {
+        matches!(self.error, Some(ReadError::Absent { .. }))
     }
 
     pub(super) const fn poll(&self) -> Poll {
@@ -230,13 +293,12 @@ impl LocalClock {
     }
 }
 
-/// What a PTP clock's name says of its timescale; most say nothing.
-fn phc_timescale(device: &PhcDevice) -> Timescale {
-    match device {
-        PhcDevice::Name(name) if name.starts_with("ena-ptp") => Timescale::Utc,
-        PhcDevice::Name(name) if name.starts_with("Virtio PTP type 0") => Timescale::Utc,
-        PhcDevice::Name(name) if name.starts_with("Virtio PTP type 1") => Timescale::Tai,
-        PhcDevice::Name(name) if name.starts_with("Virtio PTP type 3") => Timescale::Smeared,
-        PhcDevice::Name(_) | PhcDevice::Path(_) => Timescale::Unknown,
-    }
+/// The reference id of a clock without another: its kind and its place among the refclocks.
+fn own_id(kind: &RefclockKind, place: usize) -> ReferenceId {
+    let prefix = match kind {
+        RefclockKind::Phc { .. } => "PHC",
+        RefclockKind::Kvm => "KVM",
+        RefclockKind::Vmclock { .. } => "VMC",
+    };
+    ReferenceId::from_name(&format!("{prefix}{}", place % 10)).unwrap_or_default()
 }

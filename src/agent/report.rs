@@ -3,11 +3,12 @@
 //! Signs turn here from "what to add to the clock" to chrony's "how far the clock is ahead".
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
-use crate::core::{SourceState, SourceView, Status};
-use crate::units::{Bound, Instant, Leap, Offset, Stratum};
+use crate::core::{SourceId, SourceState, SourceView, Status};
+use crate::units::{Bound, Instant, Leap, Offset, Stratum, Timescale};
 use crate::wire::control::{
     BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking,
 };
@@ -25,7 +26,29 @@ pub struct Surroundings {
     pub hooks: Vec<Hook>,
     /// What the executor found wrong.
     pub problems: Vec<String>,
+    /// The devices behind refclocks.
+    pub devices: Vec<(SourceId, DeviceFacts)>,
 }
+
+/// What the executor knows of the device behind a refclock.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeviceFacts {
+    /// Its file.
+    pub path: String,
+    /// The name that its driver gives it.
+    pub name: String,
+    /// How long the last reading took.
+    pub reading: Option<Duration>,
+    /// It is slow, and read on a thread of its own.
+    pub apart: bool,
+    /// How the host would smear leap seconds, in a word; empty if it does not say.
+    pub smearing_hint: &'static str,
+    /// The host announces that time will be disrupted within this.
+    pub disruption_within: Option<Duration>,
+}
+
+/// Said of a source that disagrees and whose timescale nobody knows.
+const UNKNOWN_TIMESCALE: &str = "its timescale is not known: if it smears leap seconds and the others do not, `timescale smeared` says so";
 
 impl Agent {
     /// The whole report as of `now`.
@@ -36,10 +59,13 @@ impl Agent {
             time: self.core.line().at(now).unix_seconds(),
             uptime: now.since(self.started).seconds(),
             tracking: self.tracking(now, surroundings),
-            sources: self.sources.iter().filter(|s| !s.hidden).map(|s| self.source_report(now, s)).collect(),
+            sources: self.sources.iter().filter(|s| !s.hidden).map(|s| self.source_report(now, s, surroundings)).collect(),
             counters: self.counters(),
             disruption: self.disruption().map(|event| disruption_report(event, now)),
-            platform: surroundings.platform.clone(),
+            platform: Platform {
+                announced_disruption: surroundings.devices.iter().filter_map(|(_, d)| d.disruption_within).min().map(|d| d.as_secs_f64()),
+                ..surroundings.platform.clone()
+            },
             conflict: surroundings.conflict.clone(),
             hooks: surroundings.hooks.clone(),
             problems: self.problems(&surroundings.problems),
@@ -82,7 +108,7 @@ impl Agent {
         }
     }
 
-    fn source_report(&self, now: Instant, source: &Source) -> SourceReport {
+    fn source_report(&self, now: Instant, source: &Source, surroundings: &Surroundings) -> SourceReport {
         let view = self.core.source(source.id, now);
         let last = view.and_then(|v| v.last);
         let state = if source.denied { SourceState::Unreachable } else { view.map_or(SourceState::Waiting, |v| v.state) };
@@ -105,8 +131,14 @@ impl Agent {
             _ if source.denied => "the server refuses to answer us".to_owned(),
             Kind::Local(c) if !c.tells_time() && c.error().is_none() => "it carries no time of day: watched for disruptions".to_owned(),
             Kind::Local(c) if state == SourceState::Waiting && c.error().is_some() => error.clone(),
+            Kind::Local(c) if state == SourceState::Unreachable && c.is_absent() => "its device is not there".to_owned(),
             _ => state.reason().to_owned(),
         };
+        let (timescale, timescale_from) = self.timescale(source);
+        let unexplained = matches!(state, SourceState::Falseticker | SourceState::NoMajority) && timescale == Timescale::Unknown;
+        let reason = if unexplained { format!("{reason}; {UNKNOWN_TIMESCALE}") } else { reason };
+        let device = surroundings.devices.iter().find(|(id, _)| *id == source.id).map(|(_, facts)| facts.clone()).unwrap_or_default();
+        let preempted = if let Kind::Local(c) = &source.kind { c.preempted() } else { 0 };
         let (samples, runs, span) = view.map_or((0, 0, 0.0), |v| (v.statistics.0, v.statistics.1, v.statistics.2.as_secs_f64()));
         let line_frequency = self.core.line().frequency().ppm();
         SourceReport {
@@ -138,7 +170,14 @@ impl Agent {
             span,
             frequency_ppm: view.map_or(0.0, |v| line_frequency - v.frequency.0.ppm()),
             skew_ppm: view.map_or(0.0, |v| v.frequency.1.ppm()),
-            timescale: source.timescale.as_str().to_owned(),
+            timescale: timescale.as_str().to_owned(),
+            timescale_from,
+            device: device.path,
+            clock_name: device.name,
+            reading_seconds: device.reading.map(|d| d.as_secs_f64()),
+            own_thread: device.apart,
+            smearing_hint: device.smearing_hint.to_owned(),
+            preempted,
             leap: last.map_or(Leap::Unsynchronised, |s| s.leap).as_str().to_owned(),
             authenticated: false,
             sent: counts.0,
@@ -147,6 +186,19 @@ impl Agent {
             options: options(source.select),
             effective_options: options(view.map_or(source.select, |v| v.options)),
             error,
+        }
+    }
+
+    /// The timescale of a source, and where that is known from.
+    fn timescale(&self, source: &Source) -> (Timescale, String) {
+        let (timescale, from) = match &source.kind {
+            Kind::Local(clock) => (clock.timescale(), clock.timescale_from()),
+            Kind::Ntp(_) if source.timescale == Timescale::Utc => (Timescale::Utc, "as NTP servers do"),
+            Kind::Ntp(_) => (source.timescale, "known of this server"),
+        };
+        match self.counts_as(source.id) {
+            Some((counted, other)) if timescale == Timescale::Unknown => (counted, format!("it agrees with {other}")),
+            _ => (timescale, from.to_owned()),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::config::{Files, LogKind};
-use crate::core::{Course, Generation};
+use crate::core::{Course, Generation, ReadError, Reading};
 use crate::units::{NtpTimestamp, Offset, Timestamp};
 use crate::wire::ntp::{Header, NtpShort};
 use proptest::prelude::*;
 use std::path::PathBuf;
+
+mod clocks;
 
 struct NoFiles;
 

@@ -81,7 +81,8 @@ fn gather(options: &Options) -> Evidence {
 /// What the daemon does, or would do if it were started.
 fn plan(file: Option<&Path>, directives: &[String], machine: &Detection) -> Result<Plan, Vec<String>> {
     let chosen = setup::choose(file, directives, machine).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    Ok(Plan::of(&chosen.config, &chosen.origin, &chosen.timescales, machine))
+    let written = (chosen.written.refclocks, chosen.written.servers);
+    Ok(Plan::of(&chosen.config, &chosen.origin, &chosen.timescales, written, machine))
 }
 
 fn ask(socket: &Path) -> Daemon {

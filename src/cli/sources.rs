@@ -71,6 +71,9 @@ pub(super) fn render(report: &Report, style: Style) -> String {
         text.push('\n');
         for source in &report.sources {
             text += &format!("{}{} {}: {}\n", mode(source), source.mark, style.name(source), reason(source));
+            if let Some(nature) = nature(source) {
+                text += &format!("   {nature}\n");
+            }
         }
     }
     text
@@ -88,6 +91,30 @@ pub(super) fn reason(source: &Source) -> String {
         text += &format!(" ({})", source.error);
     }
     text
+}
+
+/// The device behind a clock of this machine, the timescale and where it is known from, and what befell its readings.
+/// Of a server there is something to say only if it does not keep UTC.
+fn nature(source: &Source) -> Option<String> {
+    let local = mode(source) == '#';
+    if source.timescale_from.is_empty() || (!local && source.timescale == "utc") {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if !source.device.is_empty() {
+        parts.push(format!("{} \"{}\"", source.device, source.clock_name));
+    }
+    parts.push(format!("timescale {} ({})", source.timescale, source.timescale_from));
+    if !source.smearing_hint.is_empty() {
+        parts.push(format!("its host smears {}", source.smearing_hint));
+    }
+    if source.own_thread {
+        parts.push("slow, on a thread of its own".to_owned());
+    }
+    if source.preempted > 0 {
+        parts.push(format!("{} readings preempted", source.preempted));
+    }
+    Some(parts.join(", "))
 }
 
 fn row(s: &Source, style: Style) -> String {
@@ -136,6 +163,8 @@ MS Name/IP address         Stratum Poll Reach LastRx Last sample
         let text = render(&sample::report(), Style { numeric: false, verbose: true });
         assert!(text.starts_with("\nM, mode:") && text.contains(GOLDEN), "{text}");
         assert!(text.contains("^x a-rather-long-name.of-a->: its time disagrees with the majority\n"), "{text}");
+        let nature = "   /dev/ptp0 \"KVM virtual PTP\", timescale utc (it agrees with ntp1.example.com), 3 readings preempted\n";
+        assert!(text.contains(&format!("#* PHC0: the best source\n{nature}^+ ntp1")), "{text}");
         assert!(text.ends_with("5678: no answer in the last eight polls (sending failed: network is unreachable)\n"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 120));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::Probe;
 use super::system::System;
 use crate::config::{Config, PhcDevice, RefclockKind};
-use crate::platform::{Detection, table};
+use crate::platform::{Detection, clock_meant};
 use crate::sys::timex;
 use crate::units::{Timescale, Timestamp};
 use crate::wire::control::Report;
@@ -108,8 +108,8 @@ pub struct PlannedServer {
     pub addresses: usize,
     /// What it hands out, as far as that is known.
     pub timescale: Timescale,
-    /// What the daemon takes it for.
-    pub assumed: Timescale,
+    /// Whether somebody wrote it down; else it was detected.
+    pub written: bool,
     /// Whether it may be followed.
     pub selectable: bool,
 }
@@ -123,39 +123,37 @@ pub struct PlannedClock {
     pub device: Option<PathBuf>,
     /// What it hands out.
     pub timescale: Timescale,
+    /// Whether somebody wrote it down; else it was detected.
+    pub written: bool,
     /// Whether it may be followed.
     pub selectable: bool,
 }
 
 impl Plan {
-    /// From a configuration, with the timescales known for its servers, in order.
+    /// From a configuration, with the timescales known for its servers, in order; the first `written` refclocks and
+    /// servers were written down, the others detected.
     #[must_use]
-    pub fn of(config: &Config, origin: &str, timescales: &[Timescale], machine: &Detection) -> Self {
-        let servers = config.servers.iter().enumerate().map(|(i, line)| {
-            let assumed = timescales.get(i).copied().unwrap_or(Timescale::Utc);
-            PlannedServer {
-                name: line.name.clone(),
-                port: line.port,
-                addresses: if line.is_pool() { usize::from(line.max_sources) } else { 1 },
-                // What the name tells comes before what is assumed.
-                timescale: table::timescale_of(&line.name, machine.cloud).unwrap_or(assumed),
-                assumed,
-                selectable: !line.select.noselect,
-            }
+    pub fn of(config: &Config, origin: &str, timescales: &[Timescale], written: (usize, usize), machine: &Detection) -> Self {
+        let servers = config.servers.iter().enumerate().map(|(i, line)| PlannedServer {
+            name: line.name.clone(),
+            port: line.port,
+            addresses: if line.is_pool() { usize::from(line.max_sources) } else { 1 },
+            timescale: timescales.get(i).copied().unwrap_or(Timescale::Utc),
+            written: i < written.1,
+            selectable: !line.select.noselect,
         });
-        let clocks = config.refclocks.iter().map(|line| {
+        let clocks = config.refclocks.iter().enumerate().map(|(i, line)| {
+            let found = clock_meant(&line.kind, &machine.clocks);
             let (name, device) = match &line.kind {
                 RefclockKind::Phc { device: PhcDevice::Path(path), .. } => (path.display().to_string(), Some(path.clone())),
-                RefclockKind::Phc { device: PhcDevice::Name(name), .. } => {
-                    let found = machine.clocks.iter().find(|c| c.name.replace(' ', "_") == name.replace(' ', "_"));
-                    (name.clone(), found.map(|c| c.path.clone()))
-                }
+                RefclockKind::Phc { device: PhcDevice::Name(name), .. } => (name.clone(), found.map(|clock| clock.path.clone())),
                 RefclockKind::Vmclock { device } => (device.display().to_string(), Some(device.clone())),
                 RefclockKind::Kvm => ("kvm-clock page".to_owned(), None),
             };
-            let timescale = line.timescale.unwrap_or_default();
+            let timescale = line.timescale.or_else(|| found.and_then(|clock| clock.timescale)).unwrap_or_default();
             // The page tells no time of day.
-            PlannedClock { name, device, timescale, selectable: !line.select.noselect && line.kind != RefclockKind::Kvm }
+            let selectable = !line.select.noselect && line.kind != RefclockKind::Kvm;
+            PlannedClock { name, device, timescale, written: i < written.0, selectable }
         });
         Self {
             origin: origin.to_owned(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::table::{CLOCKS, ClockFacts};
+use crate::config::{PhcDevice, RefclockKind};
 use crate::sys::ptp;
 use crate::units::Timescale;
 
@@ -46,6 +47,15 @@ impl ClockKind {
             _ => 5,
         }
     }
+
+    /// How many readings a second it gives, if it is rationed.
+    #[must_use]
+    pub const fn budget(self) -> Option<u32> {
+        match self {
+            Self::Ena => Some(125),
+            _ => None,
+        }
+    }
 }
 
 /// A PTP clock of this machine.
@@ -69,8 +79,30 @@ impl FoundClock {
     }
 }
 
+/// The one of `clocks` that a `refclock PHC` line means, through links such as `/dev/ptp_kvm`.
+#[must_use]
+pub fn clock_meant<'a>(kind: &RefclockKind, clocks: &'a [FoundClock]) -> Option<&'a FoundClock> {
+    let RefclockKind::Phc { device, .. } = kind else { return None };
+    match device {
+        PhcDevice::Path(path) => {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            clocks.iter().find(|clock| clock.path == path)
+        }
+        // The configuration's words hold no blanks.
+        PhcDevice::Name(name) => clocks.iter().find(|clock| clock.name.replace(' ', "_") == name.replace(' ', "_")),
+    }
+}
+
+/// What a clock's name tells of it.
+#[must_use]
+pub fn kind_of(name: &str) -> (ClockKind, Option<Timescale>) {
+    let (kind, timescale) = classify(name);
+    (kind, timescale.filter(|&timescale| timescale != Timescale::Unknown))
+}
+
 /// All PTP clocks by index.
-pub(super) fn find(root: &Path) -> Vec<FoundClock> {
+#[must_use]
+pub fn find(root: &Path) -> Vec<FoundClock> {
     ptp::list(root)
         .into_iter()
         .map(|entry| {

@@ -14,7 +14,7 @@ pub mod table;
 
 use std::path::{Path, PathBuf};
 
-pub use clocks::{ClockKind, FoundClock};
+pub use clocks::{ClockKind, FoundClock, clock_meant, find as find_clocks, kind_of};
 pub use cloud::{Cloud, Mark, NtpSource};
 pub use hypervisor::Hypervisor;
 
@@ -79,7 +79,7 @@ pub fn detect_with(root: &Path, signatures: &[Signature], pvclock: Option<Pvcloc
         cloud_reason: cloud_reason.to_owned(),
         container: hypervisor::container(root),
         clocks: clocks::find(root),
-        vmclock: exists(root, "dev/vmclock0").then(|| root.join("dev/vmclock0")),
+        vmclock: find_vmclock(root),
         pvclock,
         clocksource: clocksource(root),
         available_clocksources: hypervisor::available_clocksources(root),
@@ -165,8 +165,15 @@ impl Detection {
             clocksource: self.clocksource.clone(),
             pvclock: self.pvclock,
             steal_seconds,
+            announced_disruption: None,
         }
     }
+}
+
+/// The vmclock device, if there is one.
+#[must_use]
+pub fn find_vmclock(root: &Path) -> Option<PathBuf> {
+    exists(root, "dev/vmclock0").then(|| root.join("dev/vmclock0"))
 }
 
 /// The kernel's current clocksource; empty if it does not say.

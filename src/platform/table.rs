@@ -366,6 +366,8 @@ const SMEARING: [&str; 8] = [
 /// The timescale of a server by its name, as seen from a cloud; `None` if the name tells nothing.
 #[must_use]
 pub fn timescale_of(server: &str, cloud: Cloud) -> Option<Timescale> {
+    let server = server.trim_end_matches('.').to_ascii_lowercase();
+    let server = server.as_str();
     if SMEARING.contains(&server) {
         return Some(Timescale::Smeared);
     }

@@ -6,9 +6,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::core::{Generation, ReadError, Reading};
-use crate::refclock::Refclock;
+use crate::refclock::{Label, Refclock};
 use crate::sys::vmclock::{Device, Page};
 use crate::units::{Leap, Timescale};
 
@@ -94,6 +95,15 @@ impl Refclock for Vmclock {
         let notifies = self.page.as_ref().is_some_and(Page::notifies);
         self.device.as_ref().filter(|_| notifies).map(AsFd::as_fd)
     }
+
+    fn label(&self) -> Option<Label> {
+        let page = self.device.as_ref().and(self.page.as_ref())?;
+        Some(Label { path: self.options.path.clone(), name: "vmclock".to_owned(), smearing_hint: page.smearing_hint.as_str() })
+    }
+
+    fn disruption_within(&self) -> Option<Duration> {
+        self.device.as_ref().and(self.page.as_ref()).and_then(Page::disruption_within)
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +140,17 @@ mod tests {
         file.as_file().write_all_at(&[2], 25).unwrap();
         assert!(clock.read().is_err());
         assert!(clock.notifier().is_some());
+        // Flags 1 and 2: a disruption within a day, within an hour.
+        assert_eq!(clock.disruption_within(), None);
+        for (flags, within) in [(2, 86_400), (6, 3_600)] {
+            file.as_file().write_all_at(&[flags], 24).unwrap();
+            assert!(clock.read().is_err());
+            assert_eq!(clock.disruption_within(), Some(Duration::from_secs(within)));
+        }
+        file.as_file().write_all_at(&[1], 35).unwrap();
+        assert!(clock.read().is_err());
+        let label = clock.label().unwrap();
+        assert_eq!((label.name.as_str(), label.path.as_path(), label.smearing_hint), ("vmclock", file.path(), "noon-linear"));
     }
 
     #[test]

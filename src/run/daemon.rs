@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::conflict::Conflict;
+use super::devices::Devices;
 use super::executor::{Departure, Executor, Shared, rivals_at_start};
 use super::hooks::Board;
 use super::logs::Logs;
@@ -17,12 +18,12 @@ use super::state::{self, DriftFile};
 use super::{conflict, control_socket, metrics, privileges, watchdog};
 use crate::agent::{Agent, Setup, Surroundings};
 use crate::clock::{Clock, Kernel, Shadow};
-use crate::config::{Config, Conflict as Policy, Diagnostic, LeapSecondMode};
+use crate::config::{Config, Conflict as Policy, Diagnostic, LeapSecondMode, RefclockDirective};
 use crate::core::{Adjustment, Announcement, ClockError, Correction};
 use crate::platform::daemons::TimeDaemon;
 use crate::platform::{self, Detection};
 use crate::sys::{time, timex};
-use crate::units::Ppm;
+use crate::units::{Ppm, Timescale};
 use crate::wire::control::{Platform, Report};
 
 /// What the command line asked for.
@@ -107,16 +108,16 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let (mut clock, denied) = open_clock(options.shadow, conflict.yields(), known);
     let guessed = raise_to_floor(clock.as_mut(), drift.as_ref());
     let witnesses = setup::witnesses(config, machine);
-    let mut refclocks = setup::devices(&config.refclocks, machine);
-    refclocks.extend(setup::devices(&witnesses, machine));
+    let smeared = machine.ntp.iter().any(|source| source.timescale == Timescale::Smeared);
+    let lines: Vec<RefclockDirective> = config.refclocks.iter().chain(&witnesses).cloned().collect();
+    let found = chosen.written.refclocks..config.refclocks.len();
+    let mut devices = Devices::from_lines(&lines, &found, chosen.detected, smeared);
     let metrics_listener = listen_for_metrics(config).await;
     let control = config.control.as_deref().and_then(control_socket::listen);
     let logs = config.log_dir.as_deref().filter(|_| !config.logs.is_empty()).and_then(|dir| Logs::open(dir, &config.logs));
     if let Some(user) = options.user.as_deref().or(config.user.as_deref()) {
         // Devices that only root may open are opened by the first reading.
-        for refclock in &mut refclocks {
-            let _ = refclock.read();
-        }
+        devices.open_all();
         let mut paths: Vec<&Path> = config.control.as_deref().filter(|_| control.is_some()).into_iter().collect();
         paths.extend(drift.as_ref().map(DriftFile::path));
         // The directory too, where it is ours alone: the file is replaced, not rewritten.
@@ -148,7 +149,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         v6: config.acquisition_addresses.v6.map(Into::into),
         port: config.acquisition_port.filter(|&p| p != 0),
     };
-    let mut executor = Executor::new(shared, clock, refclocks, departure, drift);
+    let mut executor = Executor::new(shared, clock, devices, departure, drift);
     executor.settle_disputes(conflict);
     if let Some(logs) = logs {
         executor.keep(logs);
@@ -315,7 +316,8 @@ fn reporter(
         problems.extend(hooks.iter().flat_map(Board::problems));
         let hooks = hooks.as_ref().map(Board::report).unwrap_or_default();
         shared.look_for_suspend();
-        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, conflict, hooks, problems })
+        let devices = shared.devices();
+        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, conflict, hooks, problems, devices })
     }
 }
 

@@ -15,6 +15,7 @@ use rand_core::{RngCore, SeedableRng};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::config_files::ConfigFiles;
+use super::devices::Devices;
 use super::executor::{Departure, Executor, Shared};
 use super::metrics;
 use crate::agent::{Agent, Setup, Surroundings};
@@ -138,8 +139,8 @@ async fn show(options: &Options, audience: &mut dyn Audience) -> Result<bool, De
     let reports = reporter(&shared);
     let address = serve_metrics(reports.clone()).await;
     audience.begin(address.as_deref());
-    let refclocks: Vec<Box<dyn Refclock>> = vec![Box::new(Paravirtual { truth, rng })];
-    let mut executor = Executor::new(shared.clone(), Box::new(clock), refclocks, Departure::default(), None);
+    let devices = Devices::new(vec![Box::new(Paravirtual { truth, rng })]);
+    let mut executor = Executor::new(shared.clone(), Box::new(clock), devices, Departure::default(), None);
     let mut verdict = Verdict::default();
     let watching = async {
         let mut ticks = tokio::time::interval(LOOK);
@@ -211,8 +212,10 @@ fn reporter(shared: &Shared) -> impl Fn() -> Report + Clone + Send + Sync + 'sta
             clocksource: platform::clocksource(Path::new("/")),
             pvclock: None,
             steal_seconds: None,
+            announced_disruption: None,
         };
-        shared.agent().report(time::raw(), &Surroundings { clock_kind: "shadow", platform, ..Surroundings::default() })
+        let devices = shared.devices();
+        shared.agent().report(time::raw(), &Surroundings { clock_kind: "shadow", platform, devices, ..Surroundings::default() })
     }
 }
 

@@ -74,6 +74,12 @@ impl Ears {
         }
     }
 
+    /// A refclock is about to go, and its descriptor with it.
+    pub(super) fn forget(&mut self, source: SourceId) {
+        self.refclocks.retain(|(id, _)| *id != source);
+        self.deaf.retain(|id| *id != source);
+    }
+
     /// The next news.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
         if let Some(clock) = &self.clock {

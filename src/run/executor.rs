@@ -17,18 +17,18 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::conflict::Conflict;
+use super::devices::{Change, Devices, Done};
 use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
-use crate::agent::{Agent, Input, NameId, Output};
+use crate::agent::{Agent, DeviceFacts, Input, NameId, Output};
 use crate::clock::Clock;
-use crate::core::{Applied, ReadError, Signal, SourceId};
+use crate::core::{Applied, Signal, SourceId};
 use crate::ntp::Token;
 use crate::platform;
-use crate::refclock::Refclock;
 use crate::sys::socket::ClientSocket;
 use crate::sys::{time, timex};
 use crate::units::{Instant, Offset, Timestamp};
@@ -60,6 +60,8 @@ struct House {
     agent: Mutex<Agent>,
     /// How long the machine had been suspended when we looked last.
     suspended: Mutex<Option<Duration>>,
+    /// What is known of the devices behind refclocks.
+    devices: Mutex<Vec<(SourceId, DeviceFacts)>>,
     /// Somebody else than the loop told the agent something.
     news: Notify,
     /// Which clock is steered, and who else steers the system clock.
@@ -71,7 +73,19 @@ impl Shared {
     #[must_use]
     pub fn new(agent: Agent) -> Self {
         let suspended = Mutex::new(time::suspended());
-        Self(Arc::new(House { agent: Mutex::new(agent), suspended, news: Notify::new(), steering: Mutex::default() }))
+        Self(Arc::new(House {
+            agent: Mutex::new(agent),
+            suspended,
+            devices: Mutex::default(),
+            news: Notify::new(),
+            steering: Mutex::default(),
+        }))
+    }
+
+    /// What is known of the devices behind refclocks.
+    #[must_use]
+    pub fn devices(&self) -> Vec<(SourceId, DeviceFacts)> {
+        self.0.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at it or drives it. Never held across an await.
@@ -130,7 +144,7 @@ type Resolution = (NameId, Vec<IpAddr>);
 pub struct Executor {
     shared: Shared,
     clock: Box<dyn Clock>,
-    refclocks: Vec<Box<dyn Refclock>>,
+    devices: Devices,
     departure: Departure,
     flights: Vec<Flight>,
     resolved: (mpsc::Sender<Resolution>, mpsc::Receiver<Resolution>),
@@ -148,20 +162,14 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor for an agent whose refclocks are `refclocks`, in order.
+    /// An executor for an agent whose first sources are these refclocks, in order.
     #[must_use]
-    pub fn new(
-        shared: Shared,
-        clock: Box<dyn Clock>,
-        refclocks: Vec<Box<dyn Refclock>>,
-        departure: Departure,
-        drift: Option<DriftFile>,
-    ) -> Self {
+    pub fn new(shared: Shared, clock: Box<dyn Clock>, devices: Devices, departure: Departure, drift: Option<DriftFile>) -> Self {
         shared.set_steering(clock.kind(), None);
         Self {
             shared,
             clock,
-            refclocks,
+            devices,
             departure,
             flights: Vec::new(),
             resolved: mpsc::channel(64),
@@ -211,6 +219,7 @@ impl Executor {
             // Borrowed apart, so that each branch can wait on its own part.
             let (flights, resolved, buffer, shared) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer, &self.shared);
             let ears = &mut self.ears;
+            let devices = &mut self.devices;
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -229,6 +238,10 @@ impl Executor {
                 }
                 () = shared.0.news.notified() => self.look_at_clock(),
                 Some((name, addresses)) = resolved.recv() => self.resolved(name, &addresses),
+                Some(done) = devices.returned() => {
+                    self.shared.look_for_suspend();
+                    self.have_read(done);
+                }
                 () = &mut sleep => self.wake(due),
             }
             self.execute();
@@ -242,7 +255,7 @@ impl Executor {
         match news {
             News::ClockSet => self.look_at_clock(),
             News::Restored => self.tell(Input::Signal(Signal::Restored)),
-            News::Devices => {}
+            News::Devices => self.look_at_devices(),
             News::Refclock(source) => self.tell(Input::Notified { source }),
         }
     }
@@ -264,6 +277,9 @@ impl Executor {
         self.look_at_clock();
         self.look_at_dispute(now);
         self.look_at_clocksource(now);
+        if self.devices.is_look_due(now) {
+            self.look_at_devices();
+        }
         let late = now.elapsed_since(due);
         if late > STALL {
             self.tell(Input::Signal(Signal::Stalled { late }));
@@ -290,10 +306,9 @@ impl Executor {
         let changed = found != self.clocksource.1 && !found.is_empty() && !self.clocksource.1.is_empty();
         if changed {
             tracing::warn!("the kernel's clocksource changed from {} to {found}", self.clocksource.1);
-            for clock in &mut self.refclocks {
-                clock.on_clocksource_change();
-            }
+            self.devices.on_clocksource_change();
             self.tell(Input::Signal(Signal::ClocksourceChanged));
+            self.look_at_devices();
         }
         self.clocksource = (now, found);
     }
@@ -304,7 +319,12 @@ impl Executor {
             let output = self.shared.agent().poll();
             match output {
                 None => break,
-                Some(Output::Read(source)) => self.read(source),
+                Some(Output::Read(source)) => {
+                    if let Some(done) = self.devices.read(source) {
+                        self.have_read(done);
+                    }
+                }
+                Some(Output::Open { source, directive }) => self.devices.open(source, &directive),
                 Some(Output::Send { token, to, bytes }) => self.send(token, to, &bytes),
                 Some(Output::Close(token)) => self.land(token),
                 Some(Output::Apply(adjustment)) => {
@@ -340,18 +360,46 @@ impl Executor {
         }
     }
 
-    fn read(&mut self, source: SourceId) {
-        // Refclocks were added first, so that their ids count from zero.
-        let clock = usize::try_from(source.0).ok().and_then(|i| self.refclocks.get_mut(i));
-        let result = clock.map_or_else(
-            || Err(ReadError::Absent { device: "refclock".to_owned(), reason: "it was not opened".to_owned() }),
-            |clock| clock.read(),
-        );
-        if let Some(clock) = usize::try_from(source.0).ok().and_then(|i| self.refclocks.get(i)) {
-            self.ears.attend(source, clock.as_ref());
+    fn have_read(&mut self, done: Done) {
+        let Done { source, result, rations, vanished } = done;
+        if let Some(device) = self.devices.device(source) {
+            self.ears.attend(source, device);
         }
         self.narrator.read(source, result.as_ref().err());
+        if result.as_ref().is_ok_and(|reading| self.shared.agent().seems_torn(source, reading)) {
+            if let Some(seconds) = platform::steal_seconds("/".as_ref()) {
+                self.tell(Input::Stolen { source, seconds });
+            }
+        }
         self.tell(Input::Reading { source, result });
+        for (source, interval) in rations {
+            self.tell(Input::Rationed { source, interval });
+        }
+        if vanished {
+            self.look_at_devices();
+        }
+        self.share_devices();
+    }
+
+    /// Looks which clocks the machine has now: when one is said to have come or gone, and now and then.
+    pub(super) fn look_at_devices(&mut self) {
+        for change in self.devices.look(time::raw()) {
+            match change {
+                Change::Found(directive) => self.tell(Input::Found(Box::new(directive))),
+                Change::Back(source) => self.tell(Input::Back(source)),
+                Change::Gone(source) => {
+                    self.ears.forget(source);
+                    self.devices.close(source);
+                    self.tell(Input::Gone(source));
+                }
+            }
+        }
+        self.share_devices();
+    }
+
+    fn share_devices(&self) {
+        let mut shown = self.shared.0.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        self.devices.show(&mut shown);
     }
 
     fn resolved(&mut self, name: NameId, addresses: &[IpAddr]) {

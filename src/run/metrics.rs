@@ -164,6 +164,9 @@ fn platform(page: &mut Page, report: &Report) -> Result<(), prometheus::Error> {
         page.gauge("paraclock_pvclock_flags", "Flags of the kvm-clock page: 1 stable, 2 guest stopped.", f64::from(pvclock.flags))?;
         page.gauge("paraclock_pvclock_frequency_hertz", "The counter's frequency by the kvm-clock page.", pvclock.frequency_hz)?;
     }
+    if let Some(seconds) = p.announced_disruption {
+        page.gauge("paraclock_announced_disruption_seconds", "The host announces that time will be disrupted within this.", seconds)?;
+    }
     match p.steal_seconds {
         Some(seconds) => page.counter("paraclock_steal_seconds_total", "CPU time that the hypervisor took, all CPUs.", seconds),
         None => Ok(()),

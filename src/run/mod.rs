@@ -8,6 +8,7 @@ mod conflict;
 pub mod control_socket;
 pub mod daemon;
 pub mod demo;
+pub mod devices;
 mod ears;
 pub mod executor;
 pub mod hooks;

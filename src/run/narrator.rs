@@ -9,6 +9,7 @@ use super::watchdog;
 use crate::agent::{Agent, Disruption};
 use crate::core::{Adjustment, Applied, ClockError, ReadError, SourceId, SourceState, Status};
 use crate::sys::time;
+use crate::units::Timescale;
 
 /// What was said last, so that only news is said.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct Narrator {
     status: Option<Status>,
     selected: Option<SourceId>,
     states: HashMap<SourceId, SourceState>,
+    counted: HashMap<SourceId, Timescale>,
     /// The last disruption by its number, and whether its end was told.
     disruptions: (u64, bool),
     foreign: u64,
@@ -66,6 +68,15 @@ impl Narrator {
         for (id, name, state) in agent.states() {
             if self.states.insert(id, state) != Some(state) && is_news(state) && !self.unread.contains(&id) {
                 tracing::warn!("{name} is not followed: {}", state.reason());
+            }
+            match agent.counts_as(id) {
+                Some((timescale, other)) if self.counted.insert(id, timescale) != Some(timescale) => {
+                    tracing::info!("{name} agrees with {other}: its timescale counts as {}", timescale.as_str());
+                }
+                Some(_) => {}
+                None => {
+                    self.counted.remove(&id);
+                }
             }
         }
     }

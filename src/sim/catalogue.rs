@@ -42,6 +42,7 @@ files![
     "tiers",
     "ena",
     "noisy-neighbour",
+    "preempted",
     "restore",
     "restore-unsignalled",
     "migration",

@@ -51,6 +51,7 @@ impl Decisions {
         self.mix_offset(now.since(Instant::ZERO));
         match output {
             Output::Read(source) => self.mix(u64::from(source.0)),
+            Output::Open { source, .. } => self.mix(!u64::from(source.0)),
             Output::Send { token, to, bytes } => {
                 self.mix(token.0);
                 if let IpAddr::V4(v4) = to.ip() {

@@ -24,6 +24,7 @@ use crate::clock::{Clock, Simulated, Timebase};
 use crate::config::RefclockKind;
 use crate::core::{ReadError, Signal, SourceId, SourceState};
 use crate::ntp::{Reply, Request, Responder, Token, Verdict};
+use crate::platform::{Cloud, table::timescale_of};
 use crate::units::{Instant, Offset, Ppm};
 use crate::wire::ntp::{HEADER_LEN, Header};
 pub(super) use view::Promise;
@@ -55,6 +56,8 @@ pub struct Machine {
     responder: Responder,
     chance: Chance,
     pub(super) steal: Steal,
+    /// What the kernel knows of the time that the host took: whole ticks of 10 ms.
+    stolen_seconds: f64,
     /// Requests whose sockets are open.
     open: Vec<Token>,
     due: Option<Instant>,
@@ -84,7 +87,11 @@ impl Machine {
         let timebase = Timebase::new(Instant::ZERO);
         let clock = Simulated::new(timebase.clone(), calendar.truth(Instant::ZERO) + guest.clock_error);
         let counter = Counter::new(guest.oscillator.clone(), chance.fork());
-        let setup = Setup { watch: true, drift: guest.drift, seed: chance.seed(), ..Setup::from_config(&guest.config, clock.course()) };
+        let mut setup = Setup { watch: true, drift: guest.drift, seed: chance.seed(), ..Setup::from_config(&guest.config, clock.course()) };
+        for (server, timescale) in &mut setup.servers {
+            // As the set-up of a real machine of no cloud.
+            *timescale = timescale_of(&server.name, Cloud::Unknown).unwrap_or(*timescale);
+        }
         let agent = Agent::new(setup, Instant::ZERO);
         let mut roads = |path: Path| (Road::new(path.up, chance.fork()), Road::new(path.down, chance.fork()));
         let lan = roads(guest.lan);
@@ -108,6 +115,7 @@ impl Machine {
             responder: Responder::new(),
             chance: chance.fork(),
             steal: guest.steal,
+            stolen_seconds: 0.0,
             open: Vec::with_capacity(8),
             due: None,
             late: Offset::ZERO,
@@ -196,6 +204,8 @@ impl Machine {
                     self.tell(Input::Applied(result));
                 }
                 Output::Read(source) => self.read(outside, source),
+                // No clock appears that the scenario does not configure.
+                Output::Open { .. } => {}
                 Output::Close(token) => self.open.retain(|&open| open != token),
                 Output::Save { frequency, skew } => self.saved = Some((frequency, skew)),
                 Output::Resolve(name) => self.resolve(name),
@@ -232,7 +242,9 @@ impl Machine {
 
     /// Seconds for which the host keeps it waiting now.
     fn stolen(&mut self) -> f64 {
-        if self.chance.happens(self.steal.probability) { self.chance.exponential(self.steal.mean) } else { 0.0 }
+        let stolen = if self.chance.happens(self.steal.probability) { self.chance.exponential(self.steal.mean) } else { 0.0 };
+        self.stolen_seconds += stolen;
+        stolen
     }
 
     fn resolve(&mut self, name: NameId) {
@@ -253,6 +265,7 @@ impl Machine {
         self.readings += 1;
         self.statistics.readings += 1;
         let begun = device.begin(self.timebase.now(), outside.now, stolen);
+        self.stolen_seconds += begun.after.since(outside.now).seconds() - device.phc.window - stolen;
         outside.schedule(begun.after, Happening::Read { guest: self.number, source, begun });
     }
 
@@ -268,6 +281,10 @@ impl Machine {
         let index = usize::try_from(source.0).unwrap_or(usize::MAX);
         let Some(device) = self.devices.get_mut(index) else { return };
         let result = device.end(&self.calendar, begun, self.timebase.now());
+        if result.as_ref().is_ok_and(|reading| self.agent.seems_torn(source, reading)) {
+            let seconds = (self.stolen_seconds * 100.0).floor() / 100.0;
+            self.tell(Input::Stolen { source, seconds });
+        }
         self.awareness.measured(begun.read, bit(63 - index % 16));
         self.tell(Input::Reading { source, result });
         self.execute(outside);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use device::{Descriptor, Device};
 pub use ladder::{Ladder, Measurement, Rung, Window};
-pub use list::{Entry, error_bound_file, find, list, name_of};
+pub use list::{Entry, error_bound_file, find, find_named, list, name_of};
 
 use crate::core::ReadError;
 

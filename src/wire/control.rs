@@ -174,8 +174,29 @@ pub struct Source {
     pub frequency_ppm: f64,
     /// Its uncertainty.
     pub skew_ppm: f64,
-    /// `utc`, `tai`, `smeared` or `unknown`.
+    /// `utc`, `tai`, `smeared` or `unknown`; what it counts as, if it agreed with a source whose timescale is known.
     pub timescale: String,
+    /// Where that is known from, in a few words.
+    #[serde(default)]
+    pub timescale_from: String,
+    /// The file of a refclock's device; empty for a server, or before it was opened.
+    #[serde(default)]
+    pub device: String,
+    /// The name that the driver gives to it.
+    #[serde(default)]
+    pub clock_name: String,
+    /// How long the last reading of it took.
+    #[serde(default)]
+    pub reading_seconds: Option<f64>,
+    /// It is slow, and read on a thread of its own.
+    #[serde(default)]
+    pub own_thread: bool,
+    /// How the host would smear leap seconds: `noon-linear`, `utc-sls`; empty if it does not say.
+    #[serde(default)]
+    pub smearing_hint: String,
+    /// Readings of it set aside because they were taken across a preemption of the CPU.
+    #[serde(default)]
+    pub preempted: u64,
     /// `Normal`, `Insert second`, `Delete second` or `Not synchronised`.
     pub leap: String,
     /// Whether its answers are authenticated.
@@ -281,6 +302,9 @@ pub struct Platform {
     pub pvclock: Option<Pvclock>,
     /// Seconds of CPU time that the hypervisor took, from `/proc/stat`.
     pub steal_seconds: Option<f64>,
+    /// The host announces that time will be disrupted within so many seconds.
+    #[serde(default)]
+    pub announced_disruption: Option<f64>,
 }
 
 /// The kvm-clock page.

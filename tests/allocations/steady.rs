@@ -171,7 +171,12 @@ impl SteadyAgent {
                         let applied = Applied { course: course(self.now), stepped: None };
                         self.agent.handle(self.now, Input::Applied(Ok(applied)));
                     }
-                    Output::Close(_) | Output::Resolve(_) | Output::Save { .. } | Output::Publish | Output::Note(_) => {}
+                    Output::Open { .. }
+                    | Output::Close(_)
+                    | Output::Resolve(_)
+                    | Output::Save { .. }
+                    | Output::Publish
+                    | Output::Note(_) => {}
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Seeded scenarios: each states a behaviour that matters, for the agent that production runs.
 
 mod catalogue;
+mod clocks;
 mod discipline;
 mod disruption;
 mod protocol;

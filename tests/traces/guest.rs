@@ -166,7 +166,7 @@ impl Guest {
                     let addresses: Vec<IpAddr> = (4..=6).map(|last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))).collect();
                     self.agent.handle(self.timebase.now(), Input::Resolved { name, addresses: &addresses });
                 }
-                Output::Close(_) | Output::Save { .. } | Output::Publish | Output::Note(_) => {}
+                Output::Open { .. } | Output::Close(_) | Output::Save { .. } | Output::Publish | Output::Note(_) => {}
             }
         }
     }

@@ -97,7 +97,7 @@ fn every_server_has_its_answers_in_order() {
         port,
         addresses: 1,
         timescale: Timescale::Utc,
-        assumed: Timescale::Utc,
+        written: true,
         selectable: true,
     };
     let port = good.local_addr().unwrap().port();

@@ -101,6 +101,7 @@ mod tests {
     use crate::clock::Pair;
     use crate::config::{Config, Conflict as Policy};
     use crate::core::{Adjustment, Applied, ClockError};
+    use crate::run::devices::Devices;
     use crate::run::executor::{Departure, Shared};
     use crate::units::{Offset, Ppm, Timestamp};
 
@@ -152,7 +153,7 @@ mod tests {
         let agent = Agent::new(Setup::from_config(&Config::default(), course), time::raw());
         let let_go = Rc::new(Cell::new(false));
         let clock = Seized { course, let_go: Rc::clone(&let_go) };
-        let mut executor = Executor::new(Shared::new(agent), Box::new(clock), Vec::new(), Departure::default(), None);
+        let mut executor = Executor::new(Shared::new(agent), Box::new(clock), Devices::new(Vec::new()), Departure::default(), None);
         executor.settle_disputes(Conflict::new(policy));
         (executor, let_go)
     }

@@ -67,7 +67,37 @@ pub(super) fn add(page: &mut Page, report: &Report) -> Result<(), Error> {
         &["source", "address", "mode", "kind", "timescale", "reference_id"],
         sources.iter().map(|s| ([s.name.as_str(), &s.address, &s.mode, &s.kind, &s.timescale, &s.reference_id], 1.0)),
     )?;
+    devices(page, sources)?;
     traffic(page, sources)
+}
+
+/// What only clocks of this machine have.
+fn devices(page: &Page, sources: &[Source]) -> Result<(), Error> {
+    let clocks = || sources.iter().filter(|s| s.mode == "refclock");
+    page.gauges(
+        "paraclock_refclock_info",
+        "The device behind a clock of this machine, always 1.",
+        &["source", "device", "clock_name", "timescale", "timescale_from"],
+        clocks().map(|s| ([s.name.as_str(), &s.device, &s.clock_name, &s.timescale, &s.timescale_from], 1.0)),
+    )?;
+    page.gauges(
+        "paraclock_refclock_reading_duration_seconds",
+        "How long the last reading of the clock took.",
+        &["source"],
+        clocks().filter_map(|s| s.reading_seconds.map(|seconds| ([s.name.as_str()], seconds))),
+    )?;
+    page.gauges(
+        "paraclock_refclock_own_thread",
+        "1 if the clock is slow and read on a thread of its own, else 0.",
+        &["source"],
+        clocks().map(|s| ([s.name.as_str()], flag(s.own_thread))),
+    )?;
+    page.counters(
+        "paraclock_refclock_readings_preempted_total",
+        "Readings set aside because they were taken across a preemption of the CPU.",
+        &["source"],
+        clocks().map(|s| ([s.name.as_str()], count(s.preempted))),
+    )
 }
 
 fn traffic(page: &Page, sources: &[Source]) -> Result<(), Error> {

@@ -44,6 +44,15 @@ pub fn find(root: &Path, wanted: &str) -> Option<PathBuf> {
     list(root).into_iter().find(|entry| means(&entry.name)).map(|entry| entry.path)
 }
 
+/// The device path of the clock with this very name: `usual` if that still is it, else the first one.
+#[must_use]
+pub fn find_named(root: &Path, name: &str, usual: &Path) -> Option<PathBuf> {
+    if name_of(root, usual).as_deref() == Some(name) {
+        return Some(usual.to_owned());
+    }
+    list(root).into_iter().find(|entry| entry.name == name).map(|entry| entry.path)
+}
+
 /// The clock name behind a device path, through symbolic links such as `/dev/ptp_kvm`.
 #[must_use]
 pub fn name_of(root: &Path, device: &Path) -> Option<String> {
