@@ -174,9 +174,9 @@ impl Drop for Kernel {
     }
 }
 
-/// Whether the kernel says that its rate is this, which it was just told.
+/// Whether the kernel says that its rate is this, which it was just told, and that nobody else rules it.
 fn tells(rate: Ppm) -> bool {
-    timex::read().is_ok_and(|state| state.runs_at(rate))
+    timex::read().is_ok_and(|state| state.runs_at(rate) && !state.is_disciplined())
 }
 
 /// The narrowest of a few bracketed readings of `CLOCK_REALTIME`.
