@@ -22,6 +22,8 @@ pub struct Kernel {
     /// What the kernel says of its rate is what it was told: asked after each order.
     tells_rate: bool,
     seized: bool,
+    /// Somebody set the clock while an order was carried out, by so much.
+    unsaid: Option<Offset>,
     let_go: bool,
 }
 
@@ -37,7 +39,7 @@ impl Kernel {
         let rate = Self::announce(&Announcement::NOTHING_KNOWN, plain)?;
         let pair = narrowest(FIRST_READINGS);
         let course = Course { at: pair.at(), time: pair.time, rate, until: None, error: pair.half_width().abs() };
-        Ok(Self { history: History::new(course), plain, tells_rate: tells(rate), seized: false, let_go: false })
+        Ok(Self { history: History::new(course), plain, tells_rate: tells(rate), seized: false, unsaid: None, let_go: false })
     }
 
     fn announce(announcement: &Announcement, rate: Ppm) -> Result<Ppm, ClockError> {
@@ -128,14 +130,17 @@ impl Clock for Kernel {
         }
         self.history.begin(course);
         self.tells_rate = tells(set);
-        // A reading narrows down what that added; a foreign hand in these microseconds shows in the course.
-        let _ = self.history.compare(&read_pair());
+        // A reading narrows down what that added; a foreign hand in these microseconds shows in the course, and is told at the next look.
+        self.unsaid = self.history.compare(&read_pair()).map(|foreign| foreign.by).or(self.unsaid);
         Ok(Applied { course: *self.history.course(), stepped: step })
     }
 
     fn watch(&mut self) -> Option<Signal> {
         if let Some(signal) = self.look_at_rate() {
             return Some(signal);
+        }
+        if let Some(by) = self.unsaid.take() {
+            return Some(Signal::ClockSet { by, course: *self.history.course() });
         }
         let foreign = self.history.compare(&read_pair())?;
         Some(Signal::ClockSet { by: foreign.by, course: foreign.course })

@@ -56,7 +56,8 @@ pub enum Failure {
     /// Another program steers the clock, and `conflict` says to refuse.
     #[error(
         "{} steers the system clock already, and two would undo each other's work: stop it ({}), or write `conflict takeover` or `conflict yield`, or run with -x",
-        .0.describe(), .0.stop()
+        .0.describe(),
+        .0.unit.as_ref().map_or_else(|| format!("kill {}, and see what starts it", .0.pid), |unit| format!("systemctl disable --now {unit}"))
     )]
     Conflict(TimeDaemon),
     /// The user cannot be assumed.

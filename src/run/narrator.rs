@@ -21,6 +21,8 @@ pub(super) struct Narrator {
     /// The last disruption by its number, and whether its end was told.
     disruptions: (u64, bool),
     foreign: u64,
+    /// Another program steers the clock, and that has been said: each of its acts is no news.
+    disputed: bool,
     clock_error: bool,
     drift_error: bool,
     stamps_missing: bool,
@@ -38,7 +40,7 @@ impl Narrator {
         if let Some(event) = &published.disruption {
             self.disruption(event);
         }
-        if totals.foreign_steps > self.foreign {
+        if totals.foreign_steps > self.foreign && !self.disputed {
             tracing::warn!("somebody else set the clock ({} times so far)", totals.foreign_steps);
         }
         self.foreign = totals.foreign_steps;
@@ -99,11 +101,18 @@ impl Narrator {
         }
     }
 
+    /// Another program steers the clock too, or does no longer.
+    pub(super) fn disputed(&mut self, yes: bool) {
+        self.disputed = yes;
+    }
+
     /// The clock was told something.
     pub(super) fn applied(&mut self, adjustment: &Adjustment, result: Result<&Applied, &ClockError>) {
         match result {
             Ok(Applied { stepped: Some(offset), .. }) => {
-                tracing::warn!("stepped the clock by {:+.9} s", offset.seconds());
+                if !self.disputed {
+                    tracing::warn!("stepped the clock by {:+.9} s", offset.seconds());
+                }
                 self.clock_error = false;
             }
             Ok(_) => self.clock_error = false,

@@ -70,7 +70,8 @@ impl Executor {
     }
 
     /// For reports.
-    pub(super) fn tell_of_steering(&self) {
+    pub(super) fn tell_of_steering(&mut self) {
+        self.narrator.disputed(!self.conflict.is_peace());
         self.shared.set_steering(self.clock.kind(), self.conflict.report());
     }
 }
