@@ -8,9 +8,16 @@
 //   probe frequency PPM            sets the kernel's frequency correction
 //   probe setphc DEVICE SECONDS    sets a PTP clock to CLOCK_REALTIME plus so much
 //   probe control SOCKET           asks paraclock for everything it publishes
+//   probe sample HOST PORT SECONDS SOCKET
+//                                  writes lines for so long (by CLOCK_MONOTONIC_RAW, ns; a snapshot does not interrupt it):
+//     c RAW REALTIME UNSYNC MAXERROR      every 4 ms: the clock and the kernel's state
+//     t RAW TRUTH DELAY                   every 40 ms: the server's time
+//     p RAW STATUS ERROR GROWTH_PPM       every 40 ms: what paraclock publishes; - for what it does not know
+//     b RAW AGE LEFT BOUND STATUS         every 4 ms: the ClockBound page if there is one, how old and how long valid
 //
 // An offset is positive when CLOCK_REALTIME is ahead.
 
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
 #include <sys/un.h>
@@ -28,6 +36,7 @@
 #include <unistd.h>
 
 static const int64_t SECOND = 1000000000;
+static const int64_t MILLISECOND = 1000000;
 static const int64_t NTP_TO_UNIX = 2208988800; // seconds from 1900 to 1970
 
 static void fail(const char *what) {
@@ -185,6 +194,146 @@ static int control(const char *path) {
   return 1;
 }
 
+// A request to the NTP server or to paraclock that has not been answered yet.
+struct pending {
+  int fd;
+  uint64_t cookie;
+  int64_t raw; // when it was sent
+  size_t size;
+  char text[1 << 17];
+};
+
+static void ask_truth(struct pending *truth) {
+  unsigned char packet[48] = {0x23}; // version 4, client
+  truth->cookie = (uint64_t)read_clock(CLOCK_MONOTONIC_RAW);
+  put64(packet + 40, truth->cookie);
+  truth->raw = read_clock(CLOCK_MONOTONIC_RAW);
+  if (send(truth->fd, packet, sizeof packet, 0) < 0) truth->cookie = 0;
+}
+
+static void hear_truth(struct pending *truth) {
+  unsigned char reply[128];
+  ssize_t size = recv(truth->fd, reply, sizeof reply, MSG_DONTWAIT);
+  int64_t raw = read_clock(CLOCK_MONOTONIC_RAW);
+  if (size < 48 || (reply[0] & 7) != 4 || reply[1] == 0 || get64(reply + 24) != truth->cookie) return;
+  int64_t arrived = from_ntp(get64(reply + 32)), left = from_ntp(get64(reply + 40));
+  printf("t %lld %lld %lld\n", (long long)(truth->raw + (raw - truth->raw) / 2), (long long)(arrived + (left - arrived) / 2),
+         (long long)(raw - truth->raw - (left - arrived)));
+}
+
+static void ask_paraclock(struct pending *agent, const char *path) {
+  static const char request[] = "{\"command\":\"report\"}\n";
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  agent->size = 0;
+  agent->raw = read_clock(CLOCK_MONOTONIC_RAW);
+  agent->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  if (connect(agent->fd, (struct sockaddr *)&address, sizeof address) || write(agent->fd, request, sizeof request - 1) < 0) {
+    close(agent->fd);
+    agent->fd = -1;
+  }
+}
+
+// The value after a key, up to what ends it; `-` if it is absent or null.
+static void value_of(const char *text, const char *key, char *value, size_t room) {
+  strcpy(value, "-");
+  const char *at = text ? strstr(text, key) : NULL;
+  if (!at) return;
+  at += strlen(key);
+  size_t size = strcspn(at, ",}\"");
+  if (size < room && strncmp(at, "null", 4)) {
+    memcpy(value, at, size);
+    value[size] = 0;
+  }
+}
+
+static void hear_paraclock(struct pending *agent) {
+  ssize_t size = read(agent->fd, agent->text + agent->size, sizeof agent->text - 1 - agent->size);
+  if (size > 0) agent->size += (size_t)size;
+  if (size > 0 && agent->text[agent->size - 1] != '\n') return;
+  close(agent->fd);
+  agent->fd = -1;
+  if (size <= 0) return;
+  agent->text[agent->size] = 0;
+  char status[32], error[32], growth[32];
+  value_of(agent->text, "\"status\":\"", status, sizeof status);
+  const char *clock = strstr(agent->text, "\"clock\":{");
+  value_of(clock, "\"error\":", error, sizeof error);
+  value_of(clock, "\"growth_ppm\":", growth, sizeof growth);
+  // It holds from the moment of the answer, which lies before now.
+  printf("p %lld %s %s %s\n", (long long)read_clock(CLOCK_MONOTONIC_RAW), status, error, growth);
+}
+
+static void show_clockbound(const unsigned char *page) {
+  int64_t as_of[2], void_after[2], bound;
+  uint16_t before, after;
+  int32_t status;
+  for (int tries = 0; tries < 100; tries++) {
+    memcpy(&before, page + 14, 2);
+    __sync_synchronize();
+    memcpy(as_of, page + 16, 16);
+    memcpy(void_after, page + 32, 16);
+    memcpy(&bound, page + 48, 8);
+    memcpy(&status, page + 68, 4);
+    __sync_synchronize();
+    memcpy(&after, page + 14, 2);
+    if (before == after && !(before & 1)) break;
+  }
+  int64_t coarse = read_clock(CLOCK_MONOTONIC_COARSE), raw = read_clock(CLOCK_MONOTONIC_RAW);
+  // Ages instead of times: the reader has no other use for that clock.
+  printf("b %lld %lld %lld %lld %d\n", (long long)raw, (long long)(coarse - as_of[0] * SECOND - as_of[1]),
+         (long long)(void_after[0] * SECOND + void_after[1] - coarse), (long long)bound, status);
+}
+
+static const unsigned char *open_clockbound(void) {
+  int fd = open("/var/run/clockbound/shm0", O_RDONLY);
+  if (fd < 0) return NULL;
+  void *page = mmap(NULL, 80, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  return page == MAP_FAILED ? NULL : page;
+}
+
+static int sample(const char *host, const char *port, double seconds, const char *path) {
+  static struct pending truth, agent = {.fd = -1};
+  const unsigned char *clockbound = open_clockbound();
+  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
+  if (inet_pton(AF_INET, host, &server.sin_addr) != 1) fail(host);
+  truth.fd = socket(AF_INET, SOCK_DGRAM, 0);
+  if (truth.fd < 0 || connect(truth.fd, (struct sockaddr *)&server, sizeof server)) fail("connect");
+  int64_t end = read_clock(CLOCK_MONOTONIC_RAW) + (int64_t)(seconds * 1e9), due = 0, asked = 0;
+  for (int64_t now; (now = read_clock(CLOCK_MONOTONIC_RAW)) < end;) {
+    if (now >= due) {
+      due = now + 4 * MILLISECOND;
+      struct timex t = {0};
+      int state = adjtimex(&t);
+      int64_t before, real, after;
+      int tries = 0;
+      do {
+        before = read_clock(CLOCK_MONOTONIC_RAW);
+        real = read_clock(CLOCK_REALTIME);
+        after = read_clock(CLOCK_MONOTONIC_RAW);
+      } while (after - before > 20000 && ++tries < 5);
+      if (after - before < MILLISECOND / 10)
+        printf("c %lld %lld %d %ld\n", (long long)(before + (after - before) / 2), (long long)real,
+               state == TIME_ERROR || (t.status & STA_UNSYNC) ? 1 : 0, t.maxerror);
+      if (clockbound) show_clockbound(clockbound);
+    }
+    if (now >= asked + 40 * MILLISECOND) {
+      asked = now;
+      ask_truth(&truth);
+      if (agent.fd < 0) ask_paraclock(&agent, path);
+    }
+    struct pollfd ready[2] = {{.fd = truth.fd, .events = POLLIN}, {.fd = agent.fd, .events = POLLIN}};
+    int64_t left = due - read_clock(CLOCK_MONOTONIC_RAW);
+    struct timespec wait = to_timespec(left > 0 ? left : 0);
+    if (ppoll(ready, 2, &wait, NULL) > 0) {
+      if (ready[0].revents) hear_truth(&truth);
+      if (ready[1].revents) hear_paraclock(&agent);
+    }
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const char *command = argc > 1 ? argv[1] : "";
   if (argc == 5 && !strcmp(command, "offset")) return offset(argv[2], argv[3], atoi(argv[4]));
@@ -194,7 +343,8 @@ int main(int argc, char **argv) {
   if (argc == 3 && !strcmp(command, "frequency")) return frequency(atof(argv[2]));
   if (argc == 4 && !strcmp(command, "setphc")) return setphc(argv[2], atof(argv[3]));
   if (argc == 3 && !strcmp(command, "control")) return control(argv[2]);
+  if (argc == 6 && !strcmp(command, "sample")) return sample(argv[2], argv[3], atof(argv[4]), argv[5]);
   fprintf(stderr, "usage: probe offset HOST PORT COUNT | ptp DEVICE | adjtimex | step SECONDS | frequency PPM"
-                  " | setphc DEVICE SECONDS | control SOCKET\n");
+                  " | setphc DEVICE SECONDS | control SOCKET | sample HOST PORT SECONDS SOCKET\n");
   return 2;
 }

@@ -24,9 +24,12 @@ SOCKET = "/run/paraclock/paraclock.sock"
 SCENARIOS = {}
 
 
-def scenario(name):
+def scenario(name, kernel="cloud"):
+    """Registers a test; the kernel is that of vm-images/build it needs."""
+
     def register(function):
         SCENARIOS[name] = function
+        function.kernel = kernel
         return function
 
     return register
@@ -310,7 +313,7 @@ def precise_ptp_clock_is_followed(test):
             test.at_most("error of the frequency (ppm)", abs(frequency + 40), 0.5)
 
 
-@scenario("phc-igb")
+@scenario("phc-igb", kernel="full")
 def network_card_ptp_clock_is_followed(test):
     """The PTP clock of an igb network card, read between two readings of the system clock, 7.25 s ahead."""
     with test.guest(igb=True) as guest:

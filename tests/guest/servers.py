@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from vehicle import IMAGES, Failure, wait_for
+from vehicle import Failure, tree, wait_for
 
 NTP_TO_UNIX = 2208988800
 
@@ -22,12 +22,6 @@ def free_port(kind=socket.SOCK_DGRAM):
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def fetch(*arguments):
-    return Path(
-        subprocess.run([IMAGES / "fetch", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    )
 
 
 class Server:
@@ -67,7 +61,7 @@ class Chronyd(Server):
             f"port {self.port}\nbindaddress 127.0.0.1\ncmdport 0\n"
             f"local stratum 2\nallow\npidfile {self.directory}/pid\n"
         )
-        root = fetch("--closure", "chrony", "chrony")
+        root = tree("chrony")
         user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
         self.start([root / "run", "usr/sbin/chronyd", "-x", "-d", "-U", "-u", user, "-f", conf])
         wait_for("chronyd's first answer", self._answers, 10)
@@ -131,7 +125,7 @@ class Prometheus(Server):
             "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: paraclock, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}]\n"
         )
-        root = fetch("prometheus", "prometheus")
+        root = tree("prometheus")
         self.start(
             [
                 root / "usr/bin/prometheus",

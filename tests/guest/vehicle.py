@@ -11,11 +11,17 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "vm-images"
 OUT = Path(os.environ.get("PARACLOCK_VM_OUT", IMAGES / "out"))
+
+
+def tree(name):
+    """The directory of what vm-images/tree fetches under this name."""
+    return Path(subprocess.run([IMAGES / "tree", name], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
 class Failure(Exception):
@@ -54,21 +60,41 @@ class Qmp:
         self.events = []
         self.execute("qmp_capabilities")
 
-    def execute(self, command, **arguments):
+    def execute(self, command, timeout=20, **arguments):
         self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self.file.flush()
         while True:
-            message = self._receive(20)
+            message = self._receive(timeout)
             if "return" in message:
                 return message["return"]
             if "error" in message:
                 raise Failure(f"{command}: {message['error']['desc']}")
 
+    def monitor(self, line, timeout=60):
+        """A command of the human monitor; says something only if it fails."""
+        answer = self.execute("human-monitor-command", timeout, **{"command-line": line})
+        if answer.strip():
+            raise Failure(f"{line}: {answer.strip()}")
+
     def wait_event(self, name, timeout):
+        """Returns when it happened, in nanoseconds of the host's clock."""
         deadline = time.monotonic() + timeout
-        while name not in self.events:
+        while name not in [event for event, _ in self.events]:
             self._receive(max(0.01, deadline - time.monotonic()))
-        self.events.remove(name)
+        found = next(one for one in self.events if one[0] == name)
+        self.events.remove(found)
+        return found[1]
+
+    def migrated(self, timeout=60):
+        """Waits for the end of a migration, out or in."""
+
+        def status():
+            now = self.execute("query-migrate").get("status")
+            if now == "failed":
+                raise Failure(f"migration: {self.execute('query-migrate').get('error-desc', 'failed')}")
+            return now == "completed"
+
+        wait_for("the migration", status, timeout, interval=0.02)
 
     def _receive(self, timeout):
         self.socket.settimeout(timeout)
@@ -80,7 +106,8 @@ class Qmp:
             raise Failure("QEMU is gone")
         message = json.loads(line)
         if "event" in message:
-            self.events.append(message["event"])
+            when = message["timestamp"]
+            self.events.append((message["event"], when["seconds"] * 10**9 + when["microseconds"] * 1000))
         return message
 
 
@@ -94,36 +121,48 @@ def connect(path):
 class Guest:
     """A running guest; use it in a `with` block."""
 
-    def __init__(self, name, log, *, igb=False, files=None, programs=None, forwards=None, append=""):
+    def __init__(
+        self,
+        name,
+        log,
+        *,
+        igb=False,
+        new=False,
+        devices=(),
+        disk=False,
+        options=(),
+        files=None,
+        programs=None,
+        forwards=None,
+        append="",
+    ):
         self.log = log
         self.tokens = 0
+        self.process = None
         # Not in the repository: a Unix socket's path holds 107 bytes at most.
         self.directory = Path(tempfile.mkdtemp(prefix=f"guest-{name}-"))
-        commands, qmp = self.directory / "commands", self.directory / "qmp"
-        command = [IMAGES / "boot", "--commands", commands, "--qmp", qmp]
+        self.devices = devices
+        self.command = [IMAGES / "boot"]
+        if new:
+            self.command.append("--new")
         if igb:
-            command.append("--igb")
+            self.command.append("--igb")
+        self.command += options
+        if disk:
+            image = self.directory / "disk"
+            create = [tree("qemu-new") / "run", "usr/bin/qemu-img", "create", "-q", "-f", "qcow2", image, "1G"]
+            subprocess.run(create, check=True)
+            self.command += ["--disk", image]
         for source, destination in (files or {}).items():
-            command += ["--file", f"{source}:{destination}"]
+            self.command += ["--file", f"{source}:{destination}"]
         for source, destination in (programs or {}).items():
-            command += ["--program", f"{source}:{destination}"]
+            self.command += ["--program", f"{source}:{destination}"]
         for host, guest in (forwards or {}).items():
-            command += ["--forward", f"{host}:{guest}"]
+            self.command += ["--forward", f"{host}:{guest}"]
         if append:
-            command += ["--append", append]
-        with open(log, "wb") as console:
-            self.process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,
-            )
+            self.command += ["--append", append]
         try:
-            wait_for("QEMU's sockets", lambda: self._running() and qmp.exists() and commands.exists(), 30)
-            self.qmp = Qmp(qmp)
-            self.channel = connect(commands)
-            self.received = b""
+            self._launch()
             self.wait_until_it_answers(60)
             # The kernel refines the TSC's rate in the first seconds.
             self.wait(
@@ -136,6 +175,60 @@ class Guest:
             self.close()
             raise
 
+    def _launch(self, *options):
+        """Starts QEMU and connects to it."""
+        commands, qmp = self.directory / "commands", self.directory / "qmp"
+        for socket_path in (commands, qmp):
+            socket_path.unlink(missing_ok=True)
+        command = [*self.command, "--commands", commands, "--qmp", qmp, *options]
+        for device in self.devices:
+            # Each process another generation, as a hypervisor that restores a snapshot gives.
+            command += ["--device", f"vmgenid,guid={uuid.uuid4()}" if device == "vmgenid" else device]
+        with open(self.log, "ab" if self.process else "wb") as console:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        wait_for("QEMU's sockets", lambda: self._running() and qmp.exists() and commands.exists(), 30)
+        self.qmp = Qmp(qmp)
+        self.channel = connect(commands)
+        self.received = b""
+
+    def restore(self, kind, seconds):
+        """Saves the guest, ends its QEMU, and lets a new one go on with it when so many seconds have passed.
+
+        The kind is `file`, migration to a file, or `disk`, QEMU's snapshot on a disk. Returns when the guest ran again, in
+        nanoseconds of the host's clock.
+        """
+        saved = self.directory / "saved"
+        self.qmp.execute("stop")
+        left = time.monotonic()
+        if kind == "file":
+            self.qmp.execute("migrate", uri=f"file:{saved}")
+            self.qmp.migrated()
+        else:
+            self.qmp.monitor("savevm one")
+        self._quit()
+        self._launch("--incoming" if kind == "file" else "--paused")
+        wait_for(f"{seconds} s", lambda: time.monotonic() >= left + seconds, seconds + 1, interval=0.05)
+        if kind == "file":
+            self.qmp.execute("migrate-incoming", uri=f"file:{saved}")
+            self.qmp.migrated()
+        else:
+            self.qmp.monitor("loadvm one")
+        self.qmp.execute("cont")
+        return self.qmp.wait_event("RESUME", 10)
+
+    def _quit(self):
+        self.qmp.execute("quit")
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired as error:
+            raise Failure("QEMU does not quit") from error
+
     def __enter__(self):
         return self
 
@@ -143,7 +236,7 @@ class Guest:
         self.close()
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             try:
                 self.process.wait(10)

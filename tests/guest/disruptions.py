@@ -1,0 +1,217 @@
+"""What paraclock has to do when the machine under it is disturbed: restored, stopped, stepped.
+
+Every test records the clock, the kernel's state and what paraclock publishes every few milliseconds (recording.py), and
+prints in milliseconds of the guest: when the disruption was published, when the clock was right again, and how long a
+claim stood that the truth had left. PARACLOCK_GUEST_WAIT is how long a saved guest waits, in seconds.
+"""
+
+import os
+import time
+
+import recording
+from recording import Recording
+from scenarios import SOCKET, follow, judge_promises, scenario, settle
+from servers import Chronyd
+from vehicle import wait_for
+
+# Asked every 16 s, an answer, and a busy host.
+POLL = 19
+# Long enough to leave every bound far behind; TARGETS of the project are judged at 60.
+WAIT = float(os.environ.get("PARACLOCK_GUEST_WAIT", "20"))
+# What a busy host without KVM may add to a time.
+SLACK = float(os.environ.get("PARACLOCK_GUEST_SLACK", "1"))
+
+PHC = "refclock PHC /dev/ptp0 poll 0\n"
+VMCLOCK = "refclock VMCLOCK /dev/vmclock0 poll 0\n"
+
+
+def ntp(test, name="host", port=None):
+    """A server as clouds offer it: near, asked every 16 s."""
+    return f"server {name} port {port or test.truth.port} iburst minpoll 4 maxpoll 4\n"
+
+
+def milliseconds(seconds):
+    return "never" if seconds is None else f"{seconds * 1e3:.0f} ms"
+
+
+def judge(test, recovery, *, detected, right, claimed=None):
+    """Judges how long things took; the limits are in seconds from when a program could run again in the guest.
+
+    After a restore QEMU translates all code anew, so that this takes a while. `claimed` is how long a claim may stand that
+    the truth has left: by default until the detection.
+    """
+    claimed = detected if claimed is None else claimed
+    test.note(
+        f"off by {recovery.behind:.3f} s; programs ran after {milliseconds(recovery.awake)}; then kernel told"
+        f" {milliseconds(recovery.kernel_told)}, published {milliseconds(recovery.published)},"
+        f" clock jumped {milliseconds(recovery.step)}"
+    )
+
+    def within(what, value, limit):
+        limit = limit * SLACK + recovery.awake
+        test.judge(what, milliseconds(value), value is not None and value <= limit, milliseconds(limit))
+
+    if detected is not None:
+        within("detected after", recovery.detected, detected)
+    within("within 1 ms for good after", recovery.right, right)
+    within("the kernel's claim was untrue until", recovery.kernel_claimed, claimed)
+    within("paraclock's claim was untrue until", recovery.claimed, claimed)
+    test.note(f"largest offset afterwards: {recovery.worst_after * 1e6:.0f} us")
+
+
+def record(test, guest, seconds, event):
+    """Records the guest while `event` happens and for so many seconds afterwards; returns what that gave, and the recording."""
+    recording.start(guest, test.truth.port, seconds + 2, SOCKET)
+    began = guest.uptime()
+    # So that the recording begins undisturbed.
+    guest.wait("2 s of recording", "cut -d' ' -f1 /proc/uptime", lambda out: float(out) > began + 1.5, 20)
+    given = event()
+    guest.wait_until_it_answers(30)
+    recorded = Recording(guest, seconds + 60)
+    (test.logs / f"{test.name}-{test.guests}.sample.log").write_text(recorded.text)
+    return given, recorded
+
+
+def restored(test, guest, config, *, kind="file", after=8, signal=None):
+    """Settles, saves and restores the guest while it is recorded; returns what followed."""
+    with test.paraclock(guest, config) as agent:
+        settle(test, guest)
+        before = agent.counters()["disruptions"]
+        ran, recorded = record(test, guest, after, lambda: guest.restore(kind, WAIT))
+        counted = {key: n - before.get(key, 0) for key, n in agent.counters()["disruptions"].items() if n > before.get(key, 0)}
+        test.judge("disruptions counted", counted, sum(counted.values()) == 1 and signal in (None, *counted), signal or "one")
+        return recorded.recovery(recorded.resumed(ran))
+
+
+SIGNALS = ("vmclock", "vmgenid")
+HOST_CLOCK = "virtio-rtc-pci"
+
+
+@scenario("restore-phc", kernel="new")
+def restored_with_a_phc(test):
+    """Restored from a file: vmclock and VM generation id say so, a PTP clock has the host's time."""
+    with test.guest(new=True, devices=(*SIGNALS, HOST_CLOCK)) as guest:
+        judge(test, restored(test, guest, PHC + VMCLOCK + ntp(test)), detected=0.1, right=1)
+
+
+@scenario("restore-disk", kernel="new")
+def restored_from_a_disk_with_a_phc(test):
+    """The same from QEMU's snapshot on a disk (savevm, loadvm)."""
+    with test.guest(new=True, disk=True, devices=(*SIGNALS, HOST_CLOCK)) as guest:
+        judge(test, restored(test, guest, PHC + VMCLOCK + ntp(test), kind="disk"), detected=0.1, right=1)
+
+
+@scenario("restore-ntp", kernel="new")
+def restored_with_ntp(test):
+    """Restored from a file: vmclock and VM generation id say so, the time comes from an NTP server alone."""
+    with test.guest(new=True, devices=SIGNALS) as guest:
+        judge(test, restored(test, guest, VMCLOCK + ntp(test)), detected=0.1, right=3)
+
+
+@scenario("restore-genid", kernel="new")
+def restored_with_generation_id(test):
+    """Restored from a file: the VM generation id alone says so, the time comes from an NTP server."""
+    with test.guest(new=True, devices=("vmgenid",)) as guest:
+        judge(test, restored(test, guest, ntp(test)), detected=0.1, right=3)
+
+
+@scenario("restore-phc-only", kernel="new")
+def restored_with_a_phc_only(test):
+    """Restored from a file, and nothing says so but the jump of the PTP clock, read once a second."""
+    with test.guest(new=True, devices=(HOST_CLOCK,)) as guest:
+        judge(test, restored(test, guest, PHC), detected=1.1, right=2.1)
+
+
+def liar(test, devices, config, **limits):
+    """The igb's PTP clock pauses with the guest, so that after the restore it lies; two servers know the time."""
+    with Chronyd() as second, test.guest(new=True, igb=True, devices=devices) as guest:
+        guest.run("echo 10.0.2.2 second >>/etc/hosts")
+        offset = guest.json(f"probe offset 10.0.2.2 {test.truth.port} 16")["offset"]
+        guest.run(f"probe step {-offset:.9f}; probe setphc /dev/ptp0 0")
+        config += PHC + ntp(test) + ntp(test, "second", second.port)
+        judge(test, restored(test, guest, config, after=limits["right"] + 5), **limits)
+
+
+@scenario("restore-liar", kernel="new")
+def restored_with_a_phc_that_lies(test):
+    """Restored from a file: vmclock says so, the PTP clock paused with the guest and lies, two NTP servers do not."""
+    liar(test, SIGNALS, VMCLOCK, detected=0.1, right=3)
+
+
+@scenario("restore-liar-unsaid", kernel="new")
+def restored_with_a_phc_that_lies_unsaid(test):
+    """The same without a signal: found at the next poll of the NTP servers, every 16 s."""
+    liar(test, (), "", detected=POLL, right=POLL + 3)
+
+
+@scenario("restore-unsaid", kernel="new")
+def restored_with_ntp_unsaid(test):
+    """Restored from a file, and nothing says so: found at the next poll of the NTP server, every 16 s."""
+    with test.guest(new=True) as guest:
+        judge(test, restored(test, guest, ntp(test), after=POLL + 5), detected=POLL, right=POLL + 3)
+
+
+@scenario("stop-cont", kernel="new")
+def stopped_and_continued(test):
+    """Stopped by QEMU's monitor and continued, which no signal says: the PTP clock's jump does."""
+
+    def stop_and_continue():
+        guest.qmp.execute("stop")
+        stopped = time.monotonic()
+        wait_for(f"{WAIT} s", lambda: time.monotonic() > stopped + WAIT, WAIT + 5)
+        guest.qmp.execute("cont")
+        return guest.qmp.wait_event("RESUME", 10)
+
+    with test.guest(new=True, devices=(*SIGNALS, HOST_CLOCK)) as guest:
+        with test.paraclock(guest, PHC + VMCLOCK + ntp(test)):
+            settle(test, guest)
+            ran, recorded = record(test, guest, 8, stop_and_continue)
+            judge(test, recorded.recovery(recorded.resumed(ran)), detected=1.1, right=2.1)
+
+
+@scenario("date", kernel="new")
+def clock_set_by_somebody(test):
+    """Set an hour ahead, then an hour back, by `date -s`: undone at once."""
+    with test.guest(new=True) as guest, test.paraclock(guest, ntp(test)):
+        settle(test, guest)
+        for seconds in (3600, -3600):
+            script = f"date -s @$(($(date +%s) + {seconds})) >/dev/null"
+            _, recorded = record(test, guest, 4, lambda script=script: guest.run(script))
+            test.note(f"set by {seconds} s:")
+            judge(test, recorded.recovery(recorded.jumped(3000)), detected=None, right=0.1, claimed=0.1)
+
+
+@scenario("ptp-module", kernel="new")
+def ptp_clock_goes_and_comes(test):
+    """The PTP clock's module is unloaded and loaded again: named as missing, then used again."""
+    module = "$(ls /lib/modules/*/virtio_rtc*.ko)"
+
+    def phc(agent):
+        return next(one for one in agent.sources() if one["mode"] == "refclock")
+
+    with test.guest(new=True, devices=(HOST_CLOCK,)) as guest:
+        with test.paraclock(guest, PHC + ntp(test)) as agent:
+            settle(test, guest)
+            wait_for("the PTP clock to be selected", lambda: phc(agent)["state"] == "selected", 20)
+            stalls = agent.counters()["disruptions"].get("stall", 0)
+            guest.run("rmmod virtio_rtc")
+            unloaded = guest.uptime()
+            found = []
+
+            def noticed():
+                found.append(phc(agent))
+                return found[-1]["error"]
+
+            wait_for("the missing PTP clock to be named", noticed, 20)
+            test.at_most("seconds until it was named", guest.uptime() - unloaded, 3)
+            test.note(f"{found[-1]['name']}, {found[-1]['state']}: {found[-1]['error']}")
+            without = follow(test, guest, 12)
+            test.at_most("largest offset without it", max(one.off_by() for one in without), 1e-3)
+            judge_promises(test, without, "without it")
+            guest.run(f"insmod {module}")
+            loaded = guest.uptime()
+            wait_for("the PTP clock to be selected again", lambda: phc(agent)["state"] == "selected", 60)
+            test.at_most("seconds until it was selected again", guest.uptime() - loaded, 20)
+            test.exactly("stalls counted", agent.counters()["disruptions"].get("stall", 0) - stalls, 0)
+            again = follow(test, guest, 5)
+            judge_promises(test, again, "with it again")
