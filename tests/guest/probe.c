@@ -8,12 +8,12 @@
 //   probe frequency PPM            sets the kernel's frequency correction
 //   probe setphc DEVICE SECONDS    sets a PTP clock to CLOCK_REALTIME plus so much
 //   probe control SOCKET           asks paraclock for everything it publishes
-//   probe sample HOST PORT SECONDS SOCKET
+//   probe sample HOST PORT SECONDS SOCKET PERIOD
 //                                  writes lines for so long (by CLOCK_MONOTONIC_RAW, ns; a snapshot does not interrupt it):
-//     c RAW REALTIME UNSYNC MAXERROR      every 4 ms: the clock and the kernel's state
-//     t RAW TRUTH DELAY                   every 40 ms: the server's time
-//     p RAW STATUS ERROR GROWTH_PPM       every 40 ms: what paraclock publishes; - for what it does not know
-//     b RAW AGE LEFT BOUND STATUS         every 4 ms: the ClockBound page if there is one, how old and how long valid
+//     c RAW REALTIME UNSYNC MAXERROR      every PERIOD ms: the clock and the kernel's state
+//     t RAW TRUTH DELAY                   every 10 periods: the server's time
+//     p RAW STATUS ERROR GROWTH_PPM       every 10 periods: what paraclock publishes; - for what it does not know
+//     b RAW AGE LEFT BOUND STATUS         every PERIOD ms: the ClockBound page if there is one, how old and how long valid
 //
 // An offset is positive when CLOCK_REALTIME is ahead.
 
@@ -293,7 +293,7 @@ static const unsigned char *open_clockbound(void) {
   return page == MAP_FAILED ? NULL : page;
 }
 
-static int sample(const char *host, const char *port, double seconds, const char *path) {
+static int sample(const char *host, const char *port, double seconds, const char *path, int64_t period) {
   static struct pending truth, agent = {.fd = -1};
   const unsigned char *clockbound = open_clockbound();
   struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
@@ -303,7 +303,7 @@ static int sample(const char *host, const char *port, double seconds, const char
   int64_t end = read_clock(CLOCK_MONOTONIC_RAW) + (int64_t)(seconds * 1e9), due = 0, asked = 0;
   for (int64_t now; (now = read_clock(CLOCK_MONOTONIC_RAW)) < end;) {
     if (now >= due) {
-      due = now + 4 * MILLISECOND;
+      due = now + period;
       struct timex t = {0};
       int state = adjtimex(&t);
       int64_t before, real, after;
@@ -318,7 +318,7 @@ static int sample(const char *host, const char *port, double seconds, const char
                state == TIME_ERROR || (t.status & STA_UNSYNC) ? 1 : 0, t.maxerror);
       if (clockbound) show_clockbound(clockbound);
     }
-    if (now >= asked + 40 * MILLISECOND) {
+    if (now >= asked + 10 * period) {
       asked = now;
       ask_truth(&truth);
       if (agent.fd < 0) ask_paraclock(&agent, path);
@@ -343,8 +343,9 @@ int main(int argc, char **argv) {
   if (argc == 3 && !strcmp(command, "frequency")) return frequency(atof(argv[2]));
   if (argc == 4 && !strcmp(command, "setphc")) return setphc(argv[2], atof(argv[3]));
   if (argc == 3 && !strcmp(command, "control")) return control(argv[2]);
-  if (argc == 6 && !strcmp(command, "sample")) return sample(argv[2], argv[3], atof(argv[4]), argv[5]);
+  if (argc == 7 && !strcmp(command, "sample"))
+    return sample(argv[2], argv[3], atof(argv[4]), argv[5], (int64_t)(atof(argv[6]) * 1e6));
   fprintf(stderr, "usage: probe offset HOST PORT COUNT | ptp DEVICE | adjtimex | step SECONDS | frequency PPM"
-                  " | setphc DEVICE SECONDS | control SOCKET | sample HOST PORT SECONDS SOCKET\n");
+                  " | setphc DEVICE SECONDS | control SOCKET | sample HOST PORT SECONDS SOCKET PERIOD\n");
   return 2;
 }

@@ -1,7 +1,7 @@
 """What `probe sample` wrote in a guest while something happened to it, and what follows from it.
 
 Everything is placed on the guest's CLOCK_MONOTONIC_RAW, which nobody steers and which stands still while the guest does.
-The truth is the host's clock, asked over NTP every 40 ms; an answer places it to within half its delay.
+The truth is the host's clock, asked over NTP every ten samples; an answer places it to within half its delay.
 """
 
 import base64
@@ -28,6 +28,8 @@ class Recovery:
     kernel_claimed: float  # until then the kernel's maxerror was left by the truth, at times
     claimed: float  # likewise the bound that paraclock published
     kernel_claim: float | None  # the smallest maxerror the kernel then claimed
+    page_told: float | None  # the ClockBound page said neither synchronised nor free running
+    page_claimed: float  # until then the bound of the ClockBound page was left by the truth, at times
     worst_after: float  # the largest offset after it was right
 
     @property
@@ -36,9 +38,9 @@ class Recovery:
         return min(seen) if seen else None
 
 
-def start(guest, port, seconds, socket):
-    """Records in the guest for so many seconds of its time."""
-    guest.run(f"(probe sample 10.0.2.2 {port} {seconds} {socket} >{LOG}; touch {LOG}.done) >/dev/null 2>&1 &")
+def start(guest, port, seconds, socket, period=4, host="10.0.2.2"):
+    """Records in the guest for so many seconds of its time, the clock every `period` ms."""
+    guest.run(f"(probe sample {host} {port} {seconds} {socket} {period} >{LOG}; touch {LOG}.done) >/dev/null 2>&1 &")
 
 
 class Recording:
@@ -119,15 +121,24 @@ class Recording:
             near = range(max(0, low - 1), max(1, min(high + 1, len(samples))))
             if all(abs(offsets[n][0]) - offsets[n][1] > error for n in near):
                 untrue.append(after(raw))
+        pages = []
+        for raw, _, valid, bound, status in self.page:
+            if raw < event or status not in (1, 2) or valid < 0:
+                continue
+            place = min(bisect.bisect(places, raw), len(samples) - 1)
+            if abs(offsets[place][0]) - offsets[place][1] > bound / SECOND:
+                pages.append(after(raw))
         return Recovery(
             behind=offsets[0][0],
             awake=after(samples[0][0]),
             kernel_told=told,
             published=said,
-            step=after(samples[jump[1]][0]) if jump[0] > 1e-3 else None,
+            step=after(samples[jump[1]][0]) if jump[0] > abs(offsets[0][0]) / 2 else None,
             right=right,
             kernel_claimed=after(samples[false[-1]][0]) if false else 0.0,
             claimed=untrue[-1] if untrue else 0.0,
+            page_told=next((after(one[0]) for one in self.page if one[0] >= event and one[4] not in (1, 2)), None),
+            page_claimed=pages[-1] if pages else 0.0,
             kernel_claim=min((samples[n][3] for n in false), default=None),
             worst_after=max((abs(offset) for offset, _ in offsets[first_right:]), default=0.0),
         )

@@ -53,9 +53,9 @@ class Server:
 class Chronyd(Server):
     """The real chronyd, serving this host's clock and never touching it (-x)."""
 
-    def __init__(self):
+    def __init__(self, port=None):
         super().__init__("chronyd-")
-        self.port = free_port()
+        self.port = port or free_port()
         conf = self.directory / "chrony.conf"
         conf.write_text(
             f"port {self.port}\nbindaddress 127.0.0.1\ncmdport 0\n"

@@ -24,6 +24,21 @@ def tree(name):
     return Path(subprocess.run([IMAGES / "tree", name], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
+def tree_program(name, path):
+    """What brings a program of a fetched tree into a guest with the tree's own libraries, and the command that starts it.
+
+    The loader takes the program's name, so that the guest's process has it too.
+    """
+    root, short = tree(name), Path(path).name
+    loader = root / "lib64/ld-linux-x86-64.so.2"
+    places = f"{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"
+    listed = subprocess.run([loader, "--library-path", places, "--list", root / path], check=True, stdout=subprocess.PIPE, text=True)
+    files = {root / path: f"opt/{short}/program", loader: f"opt/{short}/{short}"}
+    for library, found in re.findall(r"([^/\s]\S*) => (/\S+)", listed.stdout):
+        files[Path(found)] = f"opt/{short}/lib/{library}"
+    return files, f"/opt/{short}/{short} --library-path /opt/{short}/lib /opt/{short}/program"
+
+
 class Failure(Exception):
     """What a test needs did not happen."""
 
