@@ -10,9 +10,9 @@ import time
 
 import recording
 from recording import Recording
-from scenarios import SOCKET, follow, judge_promises, scenario, settle
+from scenarios import CONFIG, SOCKET, follow, judge_promises, scenario, settle
 from servers import Chronyd
-from vehicle import wait_for
+from vehicle import tree_program, wait_for
 
 # Asked every 16 s, an answer, and a busy host.
 POLL = 19
@@ -85,34 +85,55 @@ def restored(test, guest, config, *, kind="file", after=8, signal=None):
 
 SIGNALS = ("vmclock", "vmgenid")
 HOST_CLOCK = "virtio-rtc-pci"
+# Where the host's signal wakes the daemon.
+AT_ONCE = 0.1
+# QEMU's vmclock wakes nobody, nor does the mainline kernel with the VM generation id: found at the next look, once a second.
+NEXT_LOOK = 1.1
+
+
+def announcing(guest):
+    """Lets the kernel send the uevent NEW_VMGENID=1, as the kernels of some clouds do."""
+    guest.run("insmod /lib/modules/*/vmgenid_uevent.ko")
 
 
 @scenario("restore-phc", kernel="new")
 def restored_with_a_phc(test):
-    """Restored from a file: vmclock and VM generation id say so, a PTP clock has the host's time."""
+    """Restored from a file: vmclock and a uevent say so, a PTP clock has the host's time."""
     with test.guest(new=True, devices=(*SIGNALS, HOST_CLOCK)) as guest:
-        judge(test, restored(test, guest, PHC + VMCLOCK + ntp(test)), detected=0.1, right=1)
+        announcing(guest)
+        judge(test, restored(test, guest, PHC + VMCLOCK + ntp(test), signal="restore"), detected=AT_ONCE, right=1)
 
 
 @scenario("restore-disk", kernel="new")
 def restored_from_a_disk_with_a_phc(test):
-    """The same from QEMU's snapshot on a disk (savevm, loadvm)."""
+    """Restored from QEMU's snapshot on a disk (savevm, loadvm): vmclock and a uevent say so, a PTP clock has the host's time."""
     with test.guest(new=True, disk=True, devices=(*SIGNALS, HOST_CLOCK)) as guest:
-        judge(test, restored(test, guest, PHC + VMCLOCK + ntp(test), kind="disk"), detected=0.1, right=1)
+        announcing(guest)
+        recovery = restored(test, guest, PHC + VMCLOCK + ntp(test), kind="disk", signal="restore")
+        judge(test, recovery, detected=AT_ONCE, right=1)
 
 
 @scenario("restore-ntp", kernel="new")
 def restored_with_ntp(test):
-    """Restored from a file: vmclock and VM generation id say so, the time comes from an NTP server alone."""
+    """Restored from a file: vmclock and a uevent say so, the time comes from an NTP server alone."""
     with test.guest(new=True, devices=SIGNALS) as guest:
-        judge(test, restored(test, guest, VMCLOCK + ntp(test)), detected=0.1, right=3)
+        announcing(guest)
+        judge(test, restored(test, guest, VMCLOCK + ntp(test), signal="restore"), detected=AT_ONCE, right=3)
 
 
 @scenario("restore-genid", kernel="new")
 def restored_with_generation_id(test):
-    """Restored from a file: the VM generation id alone says so, the time comes from an NTP server."""
+    """Restored from a file: a uevent alone says so, the time comes from an NTP server."""
     with test.guest(new=True, devices=("vmgenid",)) as guest:
-        judge(test, restored(test, guest, ntp(test)), detected=0.1, right=3)
+        announcing(guest)
+        judge(test, restored(test, guest, ntp(test), signal="restore"), detected=AT_ONCE, right=3)
+
+
+@scenario("restore-vmclock", kernel="new")
+def restored_with_vmclock_only(test):
+    """Restored from a file: the page of vmclock alone says so, to who looks at it; the time comes from an NTP server."""
+    with test.guest(new=True, devices=("vmclock",)) as guest:
+        judge(test, restored(test, guest, VMCLOCK + ntp(test)), detected=NEXT_LOOK, right=NEXT_LOOK + 3)
 
 
 @scenario("restore-phc-only", kernel="new")
@@ -125,6 +146,8 @@ def restored_with_a_phc_only(test):
 def liar(test, devices, config, **limits):
     """The igb's PTP clock pauses with the guest, so that after the restore it lies; two servers know the time."""
     with Chronyd() as second, test.guest(new=True, igb=True, devices=devices) as guest:
+        if devices:
+            announcing(guest)
         guest.run("echo 10.0.2.2 second >>/etc/hosts")
         offset = guest.json(f"probe offset 10.0.2.2 {test.truth.port} 16")["offset"]
         guest.run(f"probe step {-offset:.9f}; probe setphc /dev/ptp0 0")
@@ -134,8 +157,8 @@ def liar(test, devices, config, **limits):
 
 @scenario("restore-liar", kernel="new")
 def restored_with_a_phc_that_lies(test):
-    """Restored from a file: vmclock says so, the PTP clock paused with the guest and lies, two NTP servers do not."""
-    liar(test, SIGNALS, VMCLOCK, detected=0.1, right=3)
+    """Restored from a file: vmclock and a uevent say so, the PTP clock paused with the guest and lies, two NTP servers do not."""
+    liar(test, SIGNALS, VMCLOCK, detected=AT_ONCE, right=3)
 
 
 @scenario("restore-liar-unsaid", kernel="new")
@@ -184,7 +207,7 @@ def clock_set_by_somebody(test):
 @scenario("ptp-module", kernel="new")
 def ptp_clock_goes_and_comes(test):
     """The PTP clock's module is unloaded and loaded again: named as missing, then used again."""
-    module = "$(ls /lib/modules/*/virtio_rtc*.ko)"
+    module = "/lib/modules/*/virtio_rtc.ko"
 
     def phc(agent):
         return next(one for one in agent.sources() if one["mode"] == "refclock")
@@ -215,3 +238,58 @@ def ptp_clock_goes_and_comes(test):
             test.exactly("stalls counted", agent.counters()["disruptions"].get("stall", 0) - stalls, 0)
             again = follow(test, guest, 5)
             judge_promises(test, again, "with it again")
+
+
+@scenario("conflict", kernel="new")
+def another_daemon_beside_it(test):
+    """chronyd in the same guest: refused at the start, yielded to later, or fought on request; named in any case."""
+    files, command = tree_program("chrony", "usr/sbin/chronyd")
+    conf = f"server 10.0.2.2 port {test.truth.port} iburst minpoll 2 maxpoll 2\ncmdport 0\npidfile /run/chronyd.pid\n"
+    start = f"({command} -d -u root -f /etc/chrony.conf >>/run/chronyd.log 2>&1 & echo $! >/run/chronyd) >/dev/null 2>&1"
+    stop = "kill $(cat /run/chronyd); while [ -e /proc/$(cat /run/chronyd) ]; do sleep 0.1; done"
+
+    def conflict(guest):
+        return guest.json(f"probe control {SOCKET}")["report"]["conflict"]
+
+    def corrections_of(agent):
+        counters = agent.counters()
+        return counters["steps"] + counters["slews"]
+
+    def named(guest):
+        began = guest.uptime()
+        found = wait_for("chronyd to be named", lambda: conflict(guest), 30)
+        test.at_most("seconds until it was named", guest.uptime() - began, 15)
+        test.exactly("program that was named", found["program"], "chronyd")
+        test.exactly("pid that was named", found["pid"], int(guest.run("cat /run/chronyd")))
+        return found
+
+    with test.guest(new=True, files=files) as guest:
+        guest.write("/etc/chrony.conf", conf)
+        guest.run(start)
+        guest.wait("chronyd", "cat /run/chronyd.pid", lambda out: out, 10)
+        guest.write(CONFIG, ntp(test))
+        status, out, err = guest.ask(f"timeout 20 paraclock run -f {CONFIG}", 30)
+        test.judge("exit status beside a daemon that runs", status, status not in (0, 124, 143), "a failure")
+        said = [line for line in (out + err).splitlines() if "chronyd" in line]
+        test.judge("what it says", said[:1], said, "a line that names chronyd")
+        guest.run(stop)
+
+        with test.paraclock(guest, ntp(test)) as agent:
+            settle(test, guest)
+            guest.run(start)
+            test.exactly("yields to it", named(guest)["yielding"], True)
+            # Whoever sets the frequency or the offset now is not paraclock.
+            corrected = corrections_of(agent)
+            left = follow(test, guest, 20)
+            test.exactly("corrections in 20 s while it yields", corrections_of(agent) - corrected, 0)
+            judge_promises(test, left, "while it yields")
+            guest.run(stop)
+            wait_for("the conflict to be over", lambda: not conflict(guest), 30)
+            wait_for("its own corrections again", lambda: corrections_of(agent) > corrected, 60)
+            agent.terminate()
+
+        guest.run(start)
+        with test.paraclock(guest, ntp(test) + "conflict takeover\n"):
+            test.exactly("yields, told to take over", named(guest)["yielding"], False)
+            settle(test, guest)
+            judge_promises(test, follow(test, guest, 15), "while both steer")

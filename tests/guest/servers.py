@@ -63,7 +63,7 @@ class Chronyd(Server):
         )
         root = tree("chrony")
         user = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
-        self.start([root / "run", "usr/sbin/chronyd", "-x", "-d", "-U", "-u", user, "-f", conf])
+        self.start([root / "run", "usr/sbin/chronyd", "-4", "-x", "-d", "-U", "-u", user, "-f", conf])
         wait_for("chronyd's first answer", self._answers, 10)
 
     def _answers(self):

@@ -34,7 +34,7 @@ def tree_program(name, path):
     places = f"{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"
     listed = subprocess.run([loader, "--library-path", places, "--list", root / path], check=True, stdout=subprocess.PIPE, text=True)
     files = {root / path: f"opt/{short}/program", loader: f"opt/{short}/{short}"}
-    for library, found in re.findall(r"([^/\s]\S*) => (/\S+)", listed.stdout):
+    for library, found in re.findall(r"^\s*([^/\s]\S*) => (/\S+)", listed.stdout, re.MULTILINE):
         files[Path(found)] = f"opt/{short}/lib/{library}"
     return files, f"/opt/{short}/{short} --library-path /opt/{short}/lib /opt/{short}/program"
 
@@ -178,7 +178,7 @@ class Guest:
             self.command += ["--append", append]
         try:
             self._launch()
-            self.wait_until_it_answers(60)
+            self.wait_until_it_answers(120)
             # The kernel refines the TSC's rate in the first seconds.
             self.wait(
                 "the TSC",
@@ -266,8 +266,14 @@ class Guest:
         return True
 
     def wait_until_it_answers(self, timeout):
-        """While the guest boots or resumes, what is sent to it is lost."""
-        wait_for("the guest's answer", lambda: self._ask("true", 0.3), timeout, interval=0)
+        """While the guest boots or resumes, what is sent to it is lost, or waits and fills the socket."""
+        patience = [0.3]
+
+        def answers():
+            patience.append(min(2, 1.2 * patience[-1]))
+            return self._ask("true", patience[-1])
+
+        wait_for("the guest's answer", answers, timeout, interval=0)
 
     def ask(self, script, timeout=30):
         """Runs a shell script; returns its exit status, stdout and stderr."""
