@@ -7,6 +7,7 @@
 //   probe step SECONDS             steps CLOCK_REALTIME by so much
 //   probe frequency PPM            sets the kernel's frequency correction
 //   probe setphc DEVICE SECONDS    sets a PTP clock to CLOCK_REALTIME plus so much
+//   probe tsc                      how many kHz the CPU's counter runs at; a guest without KVM sees the same counter
 //   probe control SOCKET           asks paraclock for everything it publishes
 //   probe sample HOST PORT SECONDS SOCKET PERIOD
 //                                  writes lines for so long (by CLOCK_MONOTONIC_RAW, ns; a snapshot does not interrupt it):
@@ -178,6 +179,25 @@ static int setphc(const char *device, double seconds) {
   return 0;
 }
 
+// The rate of the counter between two readings 0.3 s apart, each the quickest of many.
+static int tsc(void) {
+  int64_t counter[2], raw[2];
+  for (int i = 0; i < 2; i++) {
+    int64_t width = INT64_MAX;
+    for (int tries = 0; tries < 1000; tries++) {
+      int64_t before = read_clock(CLOCK_MONOTONIC_RAW), ticks = (int64_t)__builtin_ia32_rdtsc();
+      int64_t after = read_clock(CLOCK_MONOTONIC_RAW);
+      if (after - before >= width) continue;
+      width = after - before;
+      counter[i] = ticks;
+      raw[i] = before + width / 2;
+    }
+    if (i == 0) usleep(300000);
+  }
+  printf("%lld\n", (long long)((double)(counter[1] - counter[0]) * 1e6 / (double)(raw[1] - raw[0]) + 0.5));
+  return 0;
+}
+
 static int control(const char *path) {
   static const char request[] = "{\"command\":\"report\"}\n";
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -342,10 +362,11 @@ int main(int argc, char **argv) {
   if (argc == 3 && !strcmp(command, "step")) return step(atof(argv[2]));
   if (argc == 3 && !strcmp(command, "frequency")) return frequency(atof(argv[2]));
   if (argc == 4 && !strcmp(command, "setphc")) return setphc(argv[2], atof(argv[3]));
+  if (argc == 2 && !strcmp(command, "tsc")) return tsc();
   if (argc == 3 && !strcmp(command, "control")) return control(argv[2]);
   if (argc == 7 && !strcmp(command, "sample"))
     return sample(argv[2], argv[3], atof(argv[4]), argv[5], (int64_t)(atof(argv[6]) * 1e6));
   fprintf(stderr, "usage: probe offset HOST PORT COUNT | ptp DEVICE | adjtimex | step SECONDS | frequency PPM"
-                  " | setphc DEVICE SECONDS | control SOCKET | sample HOST PORT SECONDS SOCKET PERIOD\n");
+                  " | setphc DEVICE SECONDS | tsc | control SOCKET | sample HOST PORT SECONDS SOCKET PERIOD\n");
   return 2;
 }

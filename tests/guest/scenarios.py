@@ -72,9 +72,6 @@ class Test:
         files = {self.probe: "/bin/probe", **(files or {})}
         return Guest(self.name, log, files=files, **options)
 
-    def oscillator(self, ppm):
-        return vehicle.oscillator(ppm, self.logs / "tsc.log")
-
     @contextmanager
     def paraclock(self, guest, config):
         """Runs paraclock in the guest; what it logged ends up beside the console's log."""
@@ -213,7 +210,7 @@ def server(port, name="host", maxpoll=4):
 @scenario("vehicle")
 def vehicle_is_sound(test):
     """The guest and the probe themselves: what is done to the clock is what is measured. No paraclock."""
-    with Liar(0.2) as liar, test.guest(append=test.oscillator(80)) as guest:
+    with Liar(0.2) as liar, test.guest(ppm=80) as guest:
 
         def offset(port=test.truth.port):
             return guest.json(f"probe offset 10.0.2.2 {port} 16")
@@ -239,7 +236,7 @@ def vehicle_is_sound(test):
 def wrong_clock_is_set_by_ntp(test):
     """A clock 3 s ahead whose oscillator is 80 ppm fast: right within a minute, and in Prometheus."""
     port = free_port()
-    with Chronyd() as upstream, test.guest(append=test.oscillator(80), forwards={port: METRICS_PORT}) as guest:
+    with Chronyd() as upstream, test.guest(ppm=80, forwards={port: METRICS_PORT}) as guest:
         guest.run("probe step 3; probe frequency 30")  # the latter: a stale setting
         start = guest.uptime()
         with test.paraclock(guest, server(upstream.port) + "makestep 1 3\n") as agent, Prometheus(port) as prometheus:
@@ -361,7 +358,7 @@ def liar_is_named(test):
 @scenario("holdover")
 def bound_grows_without_a_server(test):
     """The server dies: hold-over, and a bound that grows and stays true."""
-    with Chronyd() as upstream, test.guest(append=test.oscillator(-60)) as guest:
+    with Chronyd() as upstream, test.guest(ppm=-60) as guest:
         with test.paraclock(guest, server(upstream.port, maxpoll=2) + "makestep 1 3\n"):
             settle(test, guest)
             before = follow(test, guest, 20)
@@ -387,7 +384,7 @@ def bound_grows_without_a_server(test):
 @scenario("kill")
 def promise_survives_sigkill(test):
     """Killed in the middle of a slew: the clock stays in the promised bound, and a restart knows the frequency."""
-    with Chronyd() as upstream, test.guest(append=test.oscillator(50)) as guest:
+    with Chronyd() as upstream, test.guest(ppm=50) as guest:
         config = server(upstream.port, maxpoll=2) + "makestep 1 3\n"
         with test.paraclock(guest, config) as agent:
             settle(test, guest)

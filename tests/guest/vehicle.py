@@ -1,6 +1,7 @@
 """A guest that takes commands: boots with vm-images/boot, runs shell scripts in it, talks to QEMU."""
 
 import base64
+import functools
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -149,7 +149,7 @@ class Guest:
         files=None,
         programs=None,
         forwards=None,
-        append="",
+        ppm=0,
     ):
         self.log = log
         self.tokens = 0
@@ -174,12 +174,10 @@ class Guest:
             self.command += ["--program", f"{source}:{destination}"]
         for host, guest in (forwards or {}).items():
             self.command += ["--forward", f"{host}:{guest}"]
-        if append:
-            self.command += ["--append", append]
+        self.command += ["--append", oscillator(ppm)]
         try:
             self._launch()
             self.wait_until_it_answers(120)
-            # The kernel refines the TSC's rate in the first seconds.
             self.wait(
                 "the TSC",
                 "cat /sys/devices/system/clocksource/clocksource0/current_clocksource",
@@ -332,21 +330,23 @@ def decoded(word):
     return "" if word == "-" else base64.b64decode(word).decode(errors="replace")
 
 
-_tsc_lock = threading.Lock()
-_tsc_khz = []
+def build_probe():
+    """Compiles probe.c."""
+    probe = OUT / "probe"
+    flags = ["-O2", "-Wall", "-Wextra", "-static"]
+    subprocess.run([os.environ.get("CC", "gcc"), *flags, "-o", probe, ROOT / "tests/guest/probe.c"], check=True)
+    return probe
 
 
-def oscillator(ppm, log):
+@functools.cache
+def tsc_khz():
+    return int(subprocess.run([OUT / "probe", "tsc"], check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def oscillator(ppm):
     """Kernel parameters that make the guest's raw clock run so much fast.
 
-    The kernel believes the TSC to have the rate it is told and, without HPET and ACPI timer, has
-    nothing to check that against. What the rate really is, a first guest measures.
+    The guest is told the rate of its counter, for on a busy host it would measure nonsense, and, without HPET and ACPI
+    timer, has nothing to check that against.
     """
-    with _tsc_lock:
-        if not _tsc_khz:
-            with Guest("tsc", log) as guest:
-                refined = (
-                    r"dmesg | sed -n 's/.*Refined TSC clocksource calibration: \([0-9]*\)\.\([0-9]*\) MHz.*/\1\2/p'"
-                )
-                _tsc_khz.append(int(guest.run(refined)))
-    return f"tsc_early_khz={round(_tsc_khz[0] / (1 + ppm * 1e-6))} hpet=disable pmtmr=0"
+    return f"tsc_early_khz={round(tsc_khz() / (1 + ppm * 1e-6))} hpet=disable pmtmr=0"
