@@ -18,8 +18,8 @@ from vehicle import tree_program, wait_for
 POLL = 19
 # Long enough to leave every bound far behind; TARGETS of the project are judged at 60.
 WAIT = float(os.environ.get("PARACLOCK_GUEST_WAIT", "20"))
-# What a busy host without KVM may add to a time.
-SLACK = float(os.environ.get("PARACLOCK_GUEST_SLACK", "1"))
+# What a busy host without KVM may add to a time: a new QEMU translates every instruction anew.
+SLACK = float(os.environ.get("PARACLOCK_GUEST_SLACK", "0.9"))
 
 PHC = "refclock PHC /dev/ptp0 poll 0\n"
 VMCLOCK = "refclock VMCLOCK /dev/vmclock0 poll 0\n"
@@ -35,10 +35,9 @@ def milliseconds(seconds):
 
 
 def judge(test, recovery, *, detected, right, claimed=None):
-    """Judges how long things took; the limits are in seconds from when a program could run again in the guest.
+    """Judges how long things took; the limits are the project's targets in seconds, to which SLACK is added.
 
-    After a restore QEMU translates all code anew, so that this takes a while. `claimed` is how long a claim may stand that
-    the truth has left: by default until the detection.
+    `claimed` is how long a claim may stand that the truth has left: by default until the detection.
     """
     claimed = detected if claimed is None else claimed
     test.note(
@@ -48,8 +47,8 @@ def judge(test, recovery, *, detected, right, claimed=None):
     )
 
     def within(what, value, limit):
-        limit = limit * SLACK + recovery.awake
-        test.judge(what, milliseconds(value), value is not None and value <= limit, milliseconds(limit))
+        fine = value is not None and value <= limit + SLACK
+        test.judge(what, milliseconds(value), fine, f"{milliseconds(limit + SLACK)}, target {milliseconds(limit)}")
 
     if detected is not None:
         within("detected after", recovery.detected, detected)
@@ -244,16 +243,12 @@ def ptp_clock_goes_and_comes(test):
 def another_daemon_beside_it(test):
     """chronyd in the same guest: refused at the start, yielded to later, or fought on request; named in any case."""
     files, command = tree_program("chrony", "usr/sbin/chronyd")
-    conf = f"server 10.0.2.2 port {test.truth.port} iburst minpoll 2 maxpoll 2\ncmdport 0\npidfile /run/chronyd.pid\n"
+    conf = f"server 10.0.2.2 port {test.truth.port} iburst minpoll 2 maxpoll 2\ncmdport 0\nrtcsync\n"
     start = f"({command} -d -u root -f /etc/chrony.conf >>/run/chronyd.log 2>&1 & echo $! >/run/chronyd) >/dev/null 2>&1"
     stop = "kill $(cat /run/chronyd); while [ -e /proc/$(cat /run/chronyd) ]; do sleep 0.1; done"
 
     def conflict(guest):
         return guest.json(f"probe control {SOCKET}")["report"]["conflict"]
-
-    def corrections_of(agent):
-        counters = agent.counters()
-        return counters["steps"] + counters["slews"]
 
     def named(guest):
         began = guest.uptime()
@@ -266,7 +261,7 @@ def another_daemon_beside_it(test):
     with test.guest(new=True, files=files) as guest:
         guest.write("/etc/chrony.conf", conf)
         guest.run(start)
-        guest.wait("chronyd", "cat /run/chronyd.pid", lambda out: out, 10)
+        guest.wait("chronyd's work", "probe adjtimex", lambda out: '"synchronised": true' in out, 30)
         guest.write(CONFIG, ntp(test))
         status, out, err = guest.ask(f"timeout 20 paraclock run -f {CONFIG}", 30)
         test.judge("exit status beside a daemon that runs", status, status not in (0, 124, 143), "a failure")
@@ -278,14 +273,18 @@ def another_daemon_beside_it(test):
             settle(test, guest)
             guest.run(start)
             test.exactly("yields to it", named(guest)["yielding"], True)
-            # Whoever sets the frequency or the offset now is not paraclock.
-            corrected = corrections_of(agent)
-            left = follow(test, guest, 20)
-            test.exactly("corrections in 20 s while it yields", corrections_of(agent) - corrected, 0)
-            judge_promises(test, left, "while it yields")
+            judge_promises(test, follow(test, guest, 10), "while it yields")
+            # While the other is held, whoever changes the rate is paraclock.
+            guest.run("kill -STOP $(cat /run/chronyd)")
+            rates = {guest.json("probe adjtimex")["rate_ppm"]}
+            for _ in range(5):
+                follow(test, guest, 1)
+                rates.add(guest.json("probe adjtimex")["rate_ppm"])
+            test.exactly("rates the kernel had in 5 s while it yields", len(rates), 1)
+            guest.run("kill -CONT $(cat /run/chronyd)")
             guest.run(stop)
             wait_for("the conflict to be over", lambda: not conflict(guest), 30)
-            wait_for("its own corrections again", lambda: corrections_of(agent) > corrected, 60)
+            settle(test, guest)
             agent.terminate()
 
         guest.run(start)
