@@ -10,11 +10,11 @@
 //   probe tsc                      how many kHz the CPU's counter runs at; a guest without KVM sees the same counter
 //   probe control SOCKET           asks paraclock for everything it publishes
 //   probe sample HOST PORT SECONDS SOCKET PERIOD
-//                                  writes lines for so long (by CLOCK_MONOTONIC_RAW, ns; a snapshot does not interrupt it):
+//                                  writes lines for so long, by CLOCK_MONOTONIC_RAW in ns, on through a snapshot:
 //     c RAW REALTIME UNSYNC MAXERROR      every PERIOD ms: the clock and the kernel's state
 //     t RAW TRUTH DELAY                   every 10 periods: the server's time
 //     p RAW STATUS ERROR GROWTH_PPM       every 10 periods: what paraclock publishes; - for what it does not know
-//     b RAW AGE LEFT BOUND STATUS         every PERIOD ms: the ClockBound page if there is one, how old and how long valid
+//     b RAW AGE LEFT BOUND STATUS         every PERIOD ms: the ClockBound page if there is one, its age and rest
 //
 // An offset is positive when CLOCK_REALTIME is ahead.
 

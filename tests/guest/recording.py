@@ -1,6 +1,6 @@
 """What `probe sample` wrote in a guest while something happened to it, and what follows from it.
 
-Everything is placed on the guest's CLOCK_MONOTONIC_RAW, which nobody steers and which stands still while the guest does.
+Everything is placed on the guest's CLOCK_MONOTONIC_RAW, which nobody steers and which stands still when the guest does.
 The truth is the host's clock, asked over NTP every ten samples; an answer places it to within half its delay.
 """
 

@@ -25,14 +25,15 @@ def tree(name):
 
 
 def tree_program(name, path):
-    """What brings a program of a fetched tree into a guest with the tree's own libraries, and the command that starts it.
+    """The files that bring a program of a fetched tree into a guest with its own libraries, and what starts it.
 
     The loader takes the program's name, so that the guest's process has it too.
     """
     root, short = tree(name), Path(path).name
     loader = root / "lib64/ld-linux-x86-64.so.2"
     places = f"{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"
-    listed = subprocess.run([loader, "--library-path", places, "--list", root / path], check=True, stdout=subprocess.PIPE, text=True)
+    command = [loader, "--library-path", places, "--list", root / path]
+    listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     files = {root / path: f"opt/{short}/program", loader: f"opt/{short}/{short}"}
     for library, found in re.findall(r"^\s*([^/\s]\S*) => (/\S+)", listed.stdout, re.MULTILINE):
         files[Path(found)] = f"opt/{short}/lib/{library}"
@@ -213,8 +214,8 @@ class Guest:
     def restore(self, kind, seconds):
         """Saves the guest, ends its QEMU, and lets a new one go on with it when so many seconds have passed.
 
-        The kind is `file`, migration to a file, or `disk`, QEMU's snapshot on a disk. Returns when the guest ran again, in
-        nanoseconds of the host's clock.
+        The kind is `file`, migration to a file, or `disk`, QEMU's snapshot on a disk. Returns when the guest ran
+        again, in nanoseconds of the host's clock.
         """
         saved = self.directory / "saved"
         self.qmp.execute("stop")
