@@ -192,7 +192,8 @@ impl Agent {
     /// The timescale of a source, and where that is known from.
     fn timescale(&self, source: &Source) -> (Timescale, String) {
         let (timescale, from) = match &source.kind {
-            Kind::Local(clock) => (clock.timescale(), clock.timescale_from()),
+            // Of a clock that tells no time there is nothing to know.
+            Kind::Local(clock) => (clock.timescale(), if clock.tells_time() { clock.timescale_from() } else { "" }),
             Kind::Ntp(_) if source.timescale == Timescale::Utc => (Timescale::Utc, "as NTP servers do"),
             Kind::Ntp(_) => (source.timescale, "known of this server"),
         };

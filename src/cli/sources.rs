@@ -97,14 +97,16 @@ pub(super) fn reason(source: &Source) -> String {
 /// Of a server there is something to say only if it does not keep UTC.
 fn nature(source: &Source) -> Option<String> {
     let local = mode(source) == '#';
-    if source.timescale_from.is_empty() || (!local && source.timescale == "utc") {
+    if !local && source.timescale == "utc" {
         return None;
     }
     let mut parts = Vec::new();
     if !source.device.is_empty() {
         parts.push(format!("{} \"{}\"", source.device, source.clock_name));
     }
-    parts.push(format!("timescale {} ({})", source.timescale, source.timescale_from));
+    if !source.timescale_from.is_empty() {
+        parts.push(format!("timescale {} ({})", source.timescale, source.timescale_from));
+    }
     if !source.smearing_hint.is_empty() {
         parts.push(format!("its host smears {}", source.smearing_hint));
     }
@@ -114,7 +116,7 @@ fn nature(source: &Source) -> Option<String> {
     if source.preempted > 0 {
         parts.push(format!("{} readings preempted", source.preempted));
     }
-    Some(parts.join(", "))
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn row(s: &Source, style: Style) -> String {
