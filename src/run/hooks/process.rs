@@ -146,9 +146,9 @@ async fn start(hook: &Hook, facts: &Facts) -> io::Result<(Group, pipe::Receiver)
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     let output = pipe::Receiver::from_owned_fd(reader)?;
     let command = command(hook, facts, writer)?;
-    // Loading a program from a slow disk takes its time: not the loop's.
-    let child = tokio::task::spawn_blocking(move || Command::from(command).spawn()).await.map_err(io::Error::other)??;
-    Ok((Group(child), output))
+    // Loading a program from a slow disk takes its time: not the loop's. Who stops waiting for it drops it like one that runs.
+    let child = tokio::task::spawn_blocking(move || Command::from(command).spawn().map(Group)).await.map_err(io::Error::other)??;
+    Ok((child, output))
 }
 
 fn command(hook: &Hook, facts: &Facts, writer: OwnedFd) -> io::Result<std::process::Command> {
