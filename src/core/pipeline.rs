@@ -33,6 +33,8 @@ const MAX_JITTER: f64 = 1.0;
 const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
 /// A saved frequency is not believed closer than this: another start, or another host, calibrates anew.
 const SAVED_SKEW: Ppm = Ppm::new(5.0);
+/// An oscillator that stood still, and cooled down, comes back with another rate, beside what it wandered meanwhile.
+const SLEEP_SIGMA: Ppm = Ppm::new(1.0);
 /// What a change of clocksource or host may do to the timebase's rate.
 const NEW_RATE_SIGMA: Ppm = Ppm::new(50.0);
 /// The kernel may have changed its clocksource so long before we hear of it: it is looked up every 10 s, when there is time.
@@ -372,6 +374,11 @@ impl Core {
                 self.line = self.line.shifted(slept.into());
                 self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
                 self.disrupt(now, true);
+                for source in &mut self.sources {
+                    let wandered = (source.filter.wander2() * slept.as_secs_f64()).sqrt();
+                    let sigma = Ppm::from_ratio(SLEEP_SIGMA.ratio().hypot(wandered));
+                    source.filter.doubt_frequency(now, sigma, Duration::ZERO);
+                }
                 let plain = self.plain();
                 self.decide(now, Some(plain))
             }
