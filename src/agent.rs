@@ -4,10 +4,12 @@
 //! decides (polls, reach, kisses, disruption, hold-over) is simulated as well as run. Nothing here
 //! reads a clock, opens a socket or logs: time arrives as `now`, randomness from a seed.
 
+mod authentication;
 mod clocks;
 mod disruption;
 mod exchange;
 mod local_clock;
+mod local_mode;
 mod names;
 mod notes;
 mod recording;
@@ -27,9 +29,11 @@ use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, refe
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 
+use authentication::Authentication;
 pub use disruption::{Disruption, DisruptionKind, Witness};
 pub use exchange::{Input, NameId, Output, Published, Setup, Totals};
 use local_clock::LocalClock;
+use local_mode::LocalMode;
 use names::Name;
 use notes::Notes;
 pub use notes::{Considered, Estimated, Label, Measured, Note, Read, Updated};
@@ -90,6 +94,8 @@ pub struct Agent {
     woke: Option<Instant>,
     disruption: Option<Disruption>,
     notes: Option<Box<Notes>>,
+    local: LocalMode,
+    authentication: Authentication,
 }
 
 impl Agent {
@@ -129,7 +135,10 @@ impl Agent {
             woke: None,
             disruption: None,
             notes: Notes::new(setup.notes),
+            local: LocalMode::new(setup.local, now),
+            authentication: Authentication::new(setup.keys, setup.auth_select_mode, &setup.servers),
         };
+        agent.published.snapshot.local = agent.local.reference(&agent.core, now);
         agent.begin(beginning);
         for directive in &setup.refclocks {
             let _ = agent.add_refclock(directive, false, now);
@@ -198,7 +207,8 @@ impl Agent {
     /// Tells the world, if there is news.
     fn publish(&mut self, now: Instant) {
         let follows = self.followed_reference_id();
-        let published = Published { disruption: self.disruption, ..publish(&self.core, now, self.precision, follows) };
+        let mut published = Published { disruption: self.disruption, ..publish(&self.core, now, self.precision, follows) };
+        published.snapshot.local = self.local.reference(&self.core, now);
         if published.differs_from(&self.published) {
             // How wrong the clock can be costs more to say than everything else, and is no news by itself.
             self.published = Published { clock: self.core.bounds(now).1, ..published };
@@ -301,14 +311,19 @@ impl Agent {
         // Not all at once: up to 20 ms apart for what is added together.
         let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 20_000));
         let name = if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() };
-        self.take_up(now, id, &name, directive.select, false);
+        let effective = self.authentication.of_server(directive);
+        let mut association = Association::new(id, SocketAddr::new(address, directive.port), options, first);
+        if directive.key.is_some() {
+            association = association.authenticated_by(self.authentication.key(directive));
+        }
+        self.take_up(now, id, &name, effective, false);
         self.sources.push(Source {
             id,
             name,
             from,
             select: directive.select,
             timescale,
-            kind: Kind::Ntp(Box::new(Association::new(id, SocketAddr::new(address, directive.port), options, first))),
+            kind: Kind::Ntp(Box::new(association)),
             denied: false,
             was_reachable: true,
             sequence: 0,
@@ -602,6 +617,7 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
         reference: reference.map_or(core.line().at(now), |r| core.line().at(r.at)),
         root_delay: reference.map_or(Duration::ZERO, |r| r.root_delay),
         precision,
+        local: None,
     };
     let selected = if trusted { reference.map(|r| r.source) } else { None };
     Published { status, since, snapshot, line, clock: Bound::UNKNOWN, course: *core.course(), selected, disruption: None }

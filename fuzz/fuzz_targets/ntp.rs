@@ -27,10 +27,11 @@ fuzz_target!(|data: (i64, Vec<u8>)| {
         reference: Timestamp::UNIX_EPOCH,
         root_delay: std::time::Duration::ZERO,
         precision: -20,
+        local: None,
     };
     let mut reply = Reply::new();
     let asked = Request { from: SocketAddr::from(([192, 0, 2, 1], 123)), received: now, bytes: &bytes };
-    if Responder::new().reply(&snapshot, &asked, now, &mut reply) == Verdict::Reply {
+    if Responder::open().reply(&snapshot, &asked, now, &mut reply) == Verdict::Reply {
         assert!(bytes.len() >= reply.len(), "a reply longer than its request");
     }
     let address = "192.0.2.1:123".parse().expect("an address");

@@ -17,7 +17,8 @@ impl Agent {
         let place = (0..MAX_SOURCES).find(|&place| !taken(place)).unwrap_or(0);
         let clock = LocalClock::new(id, directive, place, now);
         let noselect = directive.select.noselect || hidden || !clock.tells_time();
-        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..directive.select }, true);
+        let effective = self.authentication.of_refclock(directive.select);
+        self.take_up(now, id, &clock.name(), SelectOptions { noselect, ..effective }, true);
         self.sources.push(Source {
             id,
             name: clock.name(),

@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::SAVE_INTERVAL;
 use super::disruption::Disruption;
 use super::notes::Note;
-use crate::config::{Config, LeapSecondMode, LogKind, RefclockDirective, ServerDirective};
+use crate::config::{AuthSelectMode, Config, LeapSecondMode, Local, LogKind, RefclockDirective, ServerDirective};
 use crate::core::{Adjustment, Applied, ClockError, CoreOptions, Course, ReadError, Reading, Signal, SourceId, Status};
-use crate::ntp::{Snapshot, Token};
+use crate::ntp::{Keys, Packet, Snapshot, Token};
 use crate::units::{Bound, Instant, Ppm, Timescale};
-use crate::wire::ntp::HEADER_LEN;
 
 /// Names a host name to be resolved.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -43,6 +42,12 @@ pub struct Setup {
     pub precision: i8,
     /// What to hand out as [`Output::Note`]; usually nothing, which costs nothing.
     pub notes: Vec<LogKind>,
+    /// Symmetric keys, for the `key` of servers.
+    pub keys: Keys,
+    /// `authselectmode`.
+    pub auth_select_mode: AuthSelectMode,
+    /// `local`: our own time may be served.
+    pub local: Option<Local>,
     /// For nonces and poll times.
     pub seed: [u8; 32],
 }
@@ -76,6 +81,9 @@ impl Setup {
             tai_offset: None,
             precision: -25,
             notes: Vec::new(),
+            keys: Keys::default(),
+            auth_select_mode: config.auth_select_mode,
+            local: config.local,
             seed: [0; 32],
         }
     }
@@ -179,7 +187,7 @@ pub enum Output {
         /// Where to.
         to: SocketAddr,
         /// What.
-        bytes: [u8; HEADER_LEN],
+        bytes: Packet,
     },
     /// No answer to this request is awaited any more: close its socket.
     Close(Token),

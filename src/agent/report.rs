@@ -10,7 +10,7 @@ use crate::config::SelectOptions;
 use crate::core::{SourceId, SourceState, SourceView, Status};
 use crate::units::{Bound, Instant, Leap, Offset, Stratum, Timescale};
 use crate::wire::control::{
-    BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Source as SourceReport, Tracking,
+    BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Server, Source as SourceReport, Tracking,
 };
 
 /// What a report tells of the world around the agent; the executor knows it.
@@ -20,6 +20,8 @@ pub struct Surroundings {
     pub clock_kind: &'static str,
     /// The machine.
     pub platform: Platform,
+    /// What is served to others.
+    pub server: Option<Server>,
     /// Who else steers the system clock.
     pub conflict: Option<Conflict>,
     /// The programs that it runs.
@@ -68,6 +70,7 @@ impl Agent {
             },
             conflict: surroundings.conflict.clone(),
             hooks: surroundings.hooks.clone(),
+            server: surroundings.server.clone(),
             problems: self.problems(&surroundings.problems),
         }
     }
@@ -80,13 +83,14 @@ impl Agent {
         let ahead = self.core.line().ahead_of(self.core.course().at(now), now);
         let rate = self.core.course().rate.ppm() - self.core.line().frequency().ppm();
         let snapshot = &published.snapshot;
-        let known = snapshot.stratum != Stratum::UNSYNCHRONISED;
+        let face = snapshot.face(now);
+        let known = face.stratum != Stratum::UNSYNCHRONISED;
         Tracking {
             status: status.as_str().to_owned(),
             status_since: self.core.line().at(since).unix_seconds(),
-            reference_id: if known { snapshot.reference_id.to_string() } else { "00000000".to_owned() },
+            reference_id: if known { face.reference_id.to_string() } else { "00000000".to_owned() },
             reference_name: published.selected.and_then(|id| self.source_name(id)).unwrap_or_default().to_owned(),
-            stratum: if known { snapshot.stratum.get() } else { 0 },
+            stratum: if known { face.stratum.get() } else { 0 },
             reference_time: reference.map_or(0.0, |r| self.core.line().at(r.at).unix_seconds()),
             system_offset: 0.0 - ahead,
             last_offset: reference.map_or(0.0, |r| -r.last_offset),
@@ -100,7 +104,7 @@ impl Agent {
                 r.root_dispersion.as_secs_f64() + age * line.growth.ratio()
             }),
             update_interval: reference.map_or(0.0, |r| r.interval),
-            leap: if known { snapshot.leap } else { Leap::Unsynchronised }.as_str().to_owned(),
+            leap: if known { face.leap } else { Leap::Unsynchronised }.as_str().to_owned(),
             line: bound_report(&line, now),
             clock: bound_report(&clock, now),
             clock_kind: surroundings.clock_kind.to_owned(),
@@ -179,7 +183,7 @@ impl Agent {
             smearing_hint: device.smearing_hint.to_owned(),
             preempted,
             leap: last.map_or(Leap::Unsynchronised, |s| s.leap).as_str().to_owned(),
-            authenticated: false,
+            authenticated: matches!(&source.kind, Kind::Ntp(a) if a.is_authenticated()),
             sent: counts.0,
             received: counts.1,
             rejected,

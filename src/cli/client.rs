@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::wire::control::{Report, Request, Response};
+use crate::wire::control::{ClientReport, Report, Request, Response};
 
 /// An answer longer than this is not one of ours.
-const MAX_ANSWER: usize = 4 << 20;
+const MAX_ANSWER: usize = 64 << 20;
 
 /// How long one read or write may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,11 +72,26 @@ pub(super) enum ClientError {
 
 /// The report of the daemon that listens at `path`.
 pub(super) fn report(path: &Path) -> Result<Report, ClientError> {
-    let line = exchange(path, &Request::Report).map_err(|reason| explain(path, reason))?;
+    match ask(path, &Request::Report)? {
+        Response::Report(report) => Ok(*report),
+        _ => Err(garbled(path, &"it answers another question")),
+    }
+}
+
+/// Who asks the daemon that listens at `path` for time.
+pub(super) fn clients(path: &Path) -> Result<Vec<ClientReport>, ClientError> {
+    match ask(path, &Request::Clients)? {
+        Response::Clients(clients) => Ok(clients),
+        _ => Err(garbled(path, &"it answers another question")),
+    }
+}
+
+fn ask(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let line = exchange(path, request).map_err(|reason| explain(path, reason))?;
     let text = line.strip_suffix(b"\n").ok_or_else(|| garbled(path, &"it is cut short"))?;
     match serde_json::from_slice(text).map_err(|reason| garbled(path, &reason))? {
-        Response::Report(report) => Ok(*report),
         Response::Error { message } => Err(ClientError::Declined { message }),
+        answer => Ok(answer),
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Report`] over the control socket and print a pure function of it.
 
 mod client;
+mod clients;
 mod demo;
 mod doctor;
 mod format;
@@ -13,6 +14,7 @@ mod replay;
 #[cfg(test)]
 mod sample;
 mod selectdata;
+mod serverstats;
 mod simulate;
 mod sources;
 mod sourcestats;
@@ -64,6 +66,10 @@ enum Command {
     Sourcestats(sourcestats::Options),
     /// Print why each source is used or not, as `chronyc selectdata` does
     Selectdata(selectdata::Options),
+    /// Print who asks this machine for time, as `chronyc clients` does
+    Clients(clients::Options),
+    /// Print what was served to others, as `chronyc serverstats` does
+    Serverstats(Viewing),
     /// Say in plain words whether the clock is right (exit code 0 if it is)
     Status(Viewing),
     /// Wait until the clock is synchronised, as `chronyc waitsync` does
@@ -180,6 +186,8 @@ fn dispatch(command: Command) -> ExitCode {
             let style = options.style();
             options.viewing.show(|report| selectdata::render(report, style), |report| report.sources)
         }
+        Command::Clients(options) => clients::show(&options),
+        Command::Serverstats(viewing) => viewing.show(serverstats::render, |report| report.server),
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),
         Command::Watch(viewing) => watch::show(&viewing),

@@ -27,10 +27,7 @@ fn rule(line: &mut Line<'_>, config: &mut Config, allow: bool) -> Parsed<String>
         Some(word) => subject(word)?,
     };
     line.end()?;
-    if allow {
-        line.note_unserved("`allow` (time is served to nobody)");
-    }
-    let verb = if allow { "not served yet: serve time to" } else { "do not serve time to" };
+    let verb = if allow { "serve time to" } else { "do not serve time to" };
     let whom = match &subject {
         AccessSubject::Everybody => "everybody".to_owned(),
         AccessSubject::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),

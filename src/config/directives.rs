@@ -4,7 +4,7 @@
 use super::line::{Line, Parsed};
 use super::suggest::did_you_mean;
 use super::unserved::{NTPD, UNSERVED};
-use super::{Config, ServerKind, access, discipline, hook, network, process, refclock, server};
+use super::{Config, ServerKind, access, authentication, discipline, hook, network, process, refclock, server, serving};
 
 /// Sets fields of the configuration and says what the line means.
 type Parse = fn(&mut Line<'_>, &mut Config) -> Parsed<String>;
@@ -39,10 +39,13 @@ pub(super) enum Treatment {
 const SERVED: &[(&str, Treatment)] = &[
     ("acquisitionport", Treatment::Served(network::acquisitionport)),
     ("allow", Treatment::Served(access::allow)),
+    ("authselectmode", Treatment::Served(authentication::authselectmode)),
     ("autodetect", Treatment::Served(process::autodetect)),
     ("bindacqaddress", Treatment::Served(network::bindacqaddress)),
-    ("bindaddress", Treatment::Served(network::bindaddress)),
+    ("bindaddress", Treatment::Served(serving::bindaddress)),
     ("bindcmdaddress", Treatment::Served(network::bindcmdaddress)),
+    ("binddevice", Treatment::Served(serving::binddevice)),
+    ("clientloglimit", Treatment::Served(serving::clientloglimit)),
     ("cmdport", Treatment::Served(network::cmdport)),
     ("confdir", Treatment::Inclusion(Inclusion::Confdir)),
     ("conflict", Treatment::Served(process::conflict)),
@@ -53,6 +56,7 @@ const SERVED: &[(&str, Treatment)] = &[
     ("dumponexit", Treatment::Served(process::dumponexit)),
     ("foreignstep", Treatment::Served(discipline::foreignstep)),
     ("include", Treatment::Inclusion(Inclusion::Include)),
+    ("keyfile", Treatment::Served(authentication::keyfile)),
     ("leapsecmode", Treatment::Served(discipline::leapsecmode)),
     ("local", Treatment::Served(discipline::local)),
     ("log", Treatment::Served(process::log)),
@@ -64,14 +68,17 @@ const SERVED: &[(&str, Treatment)] = &[
     ("maxslewrate", Treatment::Served(discipline::maxslewrate)),
     ("metrics", Treatment::Served(network::metrics)),
     ("minsources", Treatment::Served(discipline::minsources)),
+    ("noclientlog", Treatment::Served(serving::noclientlog)),
     ("ondisruption", Treatment::Served(hook::ondisruption)),
     ("onsync", Treatment::Served(hook::onsync)),
     ("pidfile", Treatment::Served(process::pidfile)),
     ("pool", Treatment::Source(ServerKind::Pool)),
-    ("port", Treatment::Served(network::port)),
+    ("port", Treatment::Served(serving::port)),
+    ("ratelimit", Treatment::Served(serving::ratelimit)),
     ("refclock", Treatment::Served(refclock::parse)),
     ("rtcsync", Treatment::Served(discipline::rtcsync)),
     ("server", Treatment::Source(ServerKind::Server)),
+    ("serverthreads", Treatment::Served(serving::serverthreads)),
     ("sourcedir", Treatment::Inclusion(Inclusion::Sourcedir)),
     ("user", Treatment::Served(process::user)),
 ];

@@ -146,8 +146,7 @@ pub(super) fn local(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> 
     }
     local.wait_unsynced = wait_unsynced.unwrap_or(if local.orphan { duration(300.0) } else { zero });
     config.local = Some(local);
-    line.note_unserved("`local` (without a source no time is served)");
-    let mut clauses = vec![format!("not served yet: serve our own time as stratum {} when no source can be followed", local.stratum.get())];
+    let mut clauses = vec![format!("serve our own time as stratum {} when no source can be followed", local.stratum.get())];
     clauses.push(format!("begin when the root distance exceeds {}", say::span(local.distance)));
     if local.activate > zero {
         clauses.push(format!("but not before it was below {} once", say::span(local.activate)));

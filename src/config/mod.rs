@@ -4,6 +4,7 @@
 //! No file is opened here: [`load`] reads through the [`Files`] that it is given.
 
 mod access;
+mod authentication;
 mod diagnostic;
 mod directives;
 mod discipline;
@@ -16,15 +17,19 @@ mod reader;
 mod refclock;
 mod say;
 mod server;
+mod serving;
 mod suggest;
 mod types;
 mod unserved;
 
+pub use authentication::{KeyType, Secret, SymmetricKey, parse_keys};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use hook::{Hook, HookEvent};
+pub use serving::blame;
 pub use types::{
-    AccessRule, AccessSubject, BindAddresses, ChronyControl, Config, Conflict, Driftfile, ExplainedLine, ForeignStep, LeapSecondMode,
-    Local, LogKind, Makestep, Metrics, PhcDevice, RefclockDirective, RefclockKind, SelectOptions, ServerDirective, ServerKind,
+    AccessRule, AccessSubject, AuthSelectMode, BindAddress, BindAddresses, ChronyControl, Config, Conflict, Driftfile, ExplainedLine,
+    ForeignStep, LeapSecondMode, Local, LogKind, Makestep, Metrics, PhcDevice, RateLimit, RefclockDirective, RefclockKind, SelectOptions,
+    ServerDirective, ServerKind,
 };
 
 use std::path::{Path, PathBuf};

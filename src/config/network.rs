@@ -1,30 +1,10 @@
-//! Directives about sockets: ports, addresses, chronyc's and our own control, metrics.
+//! Directives about sockets: where questions leave from, chronyc's and our own control, metrics.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::line::{Line, Parsed, quoted};
 use super::{BindAddresses, Config, Metrics};
-
-/// `port NUMBER`.
-pub(super) fn port(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
-    config.port = line.integer("port", 0..=u16::MAX)?;
-    line.end()?;
-    Ok(match config.port {
-        0 => "serve time to nobody".to_owned(),
-        port => {
-            line.note_unserved("`port` (time is served to nobody)");
-            format!("not served yet: serve time on UDP port {port} to those who are allowed")
-        }
-    })
-}
-
-/// `bindaddress ADDRESS`.
-pub(super) fn bindaddress(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
-    let address = bind(line, "bindaddress", &mut config.bind_addresses)?;
-    line.note_unserved("`bindaddress` (time is served to nobody)");
-    Ok(format!("not served yet: serve time on the local address {address} only"))
-}
 
 /// `bindacqaddress ADDRESS`.
 pub(super) fn bindacqaddress(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {

@@ -136,7 +136,6 @@ fn option(line: &mut Line<'_>, word: Word<'_>, server: &mut ServerDirective, pol
         "maxdelay" => server.max_delay = line.seconds(&name)?,
         "key" => {
             server.key = Some(line.integer(&name, 1..=u32::MAX)?);
-            line.note_unserved("`key` (answers of this server are not authenticated)");
         }
         "nts" => {
             server.nts = true;

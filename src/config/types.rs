@@ -43,14 +43,31 @@ pub struct Config {
     /// `conflict`: what to do when another program steers the clock.
     pub conflict: Conflict,
 
+    /// `keyfile`: symmetric keys.
+    pub key_file: Option<(Origin, PathBuf)>,
+    /// `authselectmode`: what authentication means for the selection.
+    pub auth_select_mode: AuthSelectMode,
+
     /// `local`: serve time without any source; `None`: do not.
     pub local: Option<Local>,
     /// `allow` and `deny` in order; nobody is served while this is empty.
     pub access: Vec<AccessRule>,
     /// `port`: where clients ask for time; 0 serves nobody.
     pub port: u16,
-    /// `bindaddress`: where the serving sockets are bound.
-    pub bind_addresses: BindAddresses,
+    /// Where `port` stands, if it does.
+    pub port_origin: Option<Origin>,
+    /// `bindaddress`: where time is served; a family without an address is served on all.
+    pub bind_addresses: Vec<BindAddress>,
+    /// `binddevice`: the one network interface where time is served.
+    pub bind_device: Option<(Origin, String)>,
+    /// `ratelimit`: how often one address is answered; `None`: always.
+    pub rate_limit: Option<RateLimit>,
+    /// `clientloglimit`: bytes for what is remembered of clients.
+    pub client_log_limit: u64,
+    /// False after `noclientlog`.
+    pub client_log: bool,
+    /// `serverthreads`: threads that serve time; 0: the main loop does; `None`: one for each core.
+    pub server_threads: Option<u16>,
     /// `bindacqaddress`: the local addresses that questions to servers leave from.
     pub acquisition_addresses: BindAddresses,
     /// `acquisitionport`: the local port of questions to servers; `None` or 0: any.
@@ -102,11 +119,19 @@ impl Default for Config {
             leap_second_mode: LeapSecondMode::default(),
             rtc_sync: false,
             foreign_step: ForeignStep::default(),
+            key_file: None,
+            auth_select_mode: AuthSelectMode::default(),
             conflict: Conflict::default(),
             local: None,
             access: Vec::new(),
             port: 123,
-            bind_addresses: BindAddresses::default(),
+            port_origin: None,
+            bind_addresses: Vec::new(),
+            bind_device: None,
+            rate_limit: None,
+            client_log_limit: 512 << 10,
+            client_log: true,
+            server_threads: None,
             acquisition_addresses: BindAddresses::default(),
             acquisition_port: None,
             chrony_control: ChronyControl::default(),
@@ -294,6 +319,20 @@ pub enum LeapSecondMode {
     Ignore,
 }
 
+/// What authentication means for the selection of NTP servers; sources with `noselect` do not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AuthSelectMode {
+    /// Servers without authentication get `noselect`.
+    Require,
+    /// The same, if there is an authenticated one.
+    Prefer,
+    /// If there are both, authenticated servers and refclocks get `require` and `trust`.
+    #[default]
+    Mix,
+    /// Nothing.
+    Ignore,
+}
+
 /// What to do when somebody else sets the clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -358,6 +397,42 @@ pub struct AccessRule {
     pub all: bool,
     /// Whom it concerns.
     pub subject: AccessSubject,
+}
+
+/// One `bindaddress` line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BindAddress {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The local address.
+    pub address: IpAddr,
+}
+
+/// The options of `ratelimit`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RateLimit {
+    /// log2 of the seconds between answers, -19..=12.
+    pub interval: i8,
+    /// Answers in a burst, 1..=255.
+    pub burst: u8,
+    /// One in 2^leak of the requests beyond is answered all the same, 1..=4: a liar who asks in a client's name cannot silence it.
+    pub leak: u8,
+    /// One in 2^kod of those dropped is answered with a kiss-o'-death RATE, 1..=4; 0: none.
+    pub kod: u8,
+}
+
+impl RateLimit {
+    /// The time between answers.
+    #[must_use]
+    pub fn cost(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.interval.clamp(-19, 12)).exp2())
+    }
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { interval: 3, burst: 8, leak: 2, kod: 0 }
+    }
 }
 
 /// Local addresses to bind, at most one of each family; `None`: any address of the family.

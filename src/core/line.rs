@@ -30,6 +30,18 @@ impl Line {
         Self { at, time: time + whole, fraction: phase - whole.seconds(), frequency }
     }
 
+    /// Its anchor (instant, time and seconds below a nanosecond) and its rate as a ratio: for shared memory.
+    #[must_use]
+    pub const fn parts(&self) -> (Instant, Timestamp, f64, f64) {
+        (self.at, self.time, self.fraction, self.frequency)
+    }
+
+    /// Back from its parts.
+    #[must_use]
+    pub const fn of_parts(at: Instant, time: Timestamp, fraction: f64, frequency: f64) -> Self {
+        Self { at, time, fraction, frequency }
+    }
+
     /// The time at `now`.
     #[must_use]
     pub fn at(&self, now: Instant) -> Timestamp {

@@ -7,8 +7,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use rand_core::RngCore;
 
+use super::keys::{self, Key, Tail};
 use super::pace::Pace;
 use super::reference_id_of;
 use crate::core::{Sample, SourceId};
@@ -30,15 +32,21 @@ const RETRY: Duration = Duration::from_secs(4);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Token(pub u64);
 
+/// The longest request: a header, a key's id and the longest code.
+pub const MAX_REQUEST: usize = HEADER_LEN + 4 + 64;
+
+/// A request's bytes.
+pub type Packet = ArrayVec<u8, MAX_REQUEST>;
+
 /// A request to be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
     /// Its name.
     pub token: Token,
     /// Where to.
     pub to: SocketAddr,
     /// What.
-    pub bytes: [u8; HEADER_LEN],
+    pub bytes: Packet,
 }
 
 /// Why an answer was thrown away.
@@ -66,11 +74,13 @@ pub enum Rejection {
     Kiss,
     /// The kernel's stamp falls across a step of the clock.
     Stamp,
+    /// Its code is missing or wrong.
+    Authentication,
 }
 
 impl Rejection {
     /// All reasons, for counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::Mode,
         Self::Version,
@@ -82,6 +92,7 @@ impl Rejection {
         Self::Delay,
         Self::Kiss,
         Self::Stamp,
+        Self::Authentication,
     ];
 
     /// Lower-case word for metrics.
@@ -99,6 +110,7 @@ impl Rejection {
             Self::Delay => "delay",
             Self::Kiss => "kiss_of_death",
             Self::Stamp => "stamp",
+            Self::Authentication => "authentication",
         }
     }
 }
@@ -169,6 +181,9 @@ pub struct Association {
     id: SourceId,
     address: SocketAddr,
     options: AssociationOptions,
+    /// Answers must be signed by the key; none is, while there is no key.
+    authenticated: bool,
+    key: Option<Key>,
     pace: Pace,
     reach: Reach,
     /// When the last request was due.
@@ -189,6 +204,8 @@ impl Association {
             id,
             address,
             options,
+            authenticated: false,
+            key: None,
             pace: Pace::new(options.min_poll, options.max_poll, options.iburst),
             reach: Reach::default(),
             asked: first,
@@ -199,6 +216,18 @@ impl Association {
             rejected: [0; Rejection::ALL.len()],
             unanswered: 0,
         }
+    }
+
+    /// From now on requests are signed, and only answers signed with the same key are believed.
+    #[must_use]
+    pub fn authenticated_by(self, key: Option<Key>) -> Self {
+        Self { key, authenticated: true, ..self }
+    }
+
+    /// Whether its answers are authenticated.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     /// When [`Association::on_timer`] wants to be called.
@@ -250,7 +279,11 @@ impl Association {
             receive: NtpTimestamp::ZERO,
             transmit: nonce,
         };
-        Some((Question { token, to: self.address, bytes: header.emit() }, replaced))
+        let mut bytes = Packet::from_iter(header.emit());
+        if let Some(key) = &self.key {
+            key.sign(self.options.version, &mut bytes);
+        }
+        Some((Question { token, to: self.address, bytes }, replaced))
     }
 
     /// The request left at `at`, by the kernel's stamp or the timebase just before sending.
@@ -289,6 +322,9 @@ impl Association {
         };
         if header.version != self.options.version {
             return Rejected(Rejection::Version);
+        }
+        if !self.believes(header.version, bytes) {
+            return Rejected(Rejection::Authentication);
         }
         // From here on the packet answers our request, and nothing else can answer it again.
         self.pending = None;
@@ -343,6 +379,17 @@ impl Association {
             reference_id: header.reference_id,
             timescale: self.options.timescale,
         })
+    }
+
+    /// Whether a packet is signed, if it must be.
+    fn believes(&self, version: u8, packet: &[u8]) -> bool {
+        if !self.authenticated {
+            return true;
+        }
+        match (keys::tail(version, packet), &self.key) {
+            (Tail::Coded { id, message, code }, Some(key)) => id == key.id() && key.verifies(version, message, code),
+            _ => false,
+        }
     }
 
     /// The first answer after a long silence: begin anew.

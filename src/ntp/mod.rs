@@ -2,12 +2,23 @@
 //!
 //! [`Association`] is the client's side of one server, [`Responder`] the server's side.
 
+mod access;
 mod association;
+mod clients;
+mod keys;
 mod pace;
+mod rate;
 mod responder;
+mod served;
+mod snapshot;
 
-pub use association::{Association, AssociationOptions, Outcome, Question, Rejection, Token};
-pub use responder::{MAX_REPLY, Reply, Request, Responder, Snapshot, Verdict};
+pub use access::{Access, Rule};
+pub use association::{Association, AssociationOptions, MAX_REQUEST, Outcome, Packet, Question, Rejection, Token};
+pub use clients::Client;
+pub use keys::{Key, Keys};
+pub use responder::{Admitted, MAX_REPLY, Reply, Request, Responder, ServerOptions, Verdict};
+pub use served::{Refusal, Served};
+pub use snapshot::{Face, LOCAL_REFERENCE, LocalReference, Prepared, SNAPSHOT_WORDS, Snapshot};
 
 use md5::{Digest, Md5};
 use std::net::IpAddr;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::wire::control::{Report, Request, Response};
+use crate::wire::control::{ClientReport, Report, Request, Response};
 
 /// Connections served at once; more wait in the listen queue.
 const CONNECTIONS: usize = 16;
@@ -49,15 +49,19 @@ fn open(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers until the future is dropped.
-pub async fn serve(listener: UnixListener, reports: impl Fn() -> Report + Clone + Send + Sync + 'static) {
+pub async fn serve<R, C>(listener: UnixListener, reports: R, clients: C)
+where
+    R: Fn() -> Report + Clone + Send + Sync + 'static,
+    C: Fn() -> Vec<ClientReport> + Clone + Send + Sync + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let reports = reports.clone();
+                let (reports, clients) = (reports.clone(), clients.clone());
                 tokio::spawn(async move {
-                    let _ = converse(stream, reports).await;
+                    let _ = converse(stream, reports, clients).await;
                     drop(place);
                 });
             }
@@ -67,7 +71,7 @@ pub async fn serve(listener: UnixListener, reports: impl Fn() -> Report + Clone 
     }
 }
 
-async fn converse(stream: UnixStream, reports: impl Fn() -> Report) -> io::Result<()> {
+async fn converse(stream: UnixStream, reports: impl Fn() -> Report, clients: impl Fn() -> Vec<ClientReport>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(0));
     let mut line = Vec::new();
@@ -81,6 +85,7 @@ async fn converse(stream: UnixStream, reports: impl Fn() -> Report) -> io::Resul
         let complete = line.ends_with(b"\n");
         let response = match serde_json::from_slice(&line) {
             Ok(Request::Report) => Response::Report(Box::new(reports())),
+            Ok(Request::Clients) => Response::Clients(clients()),
             Err(error) => Response::Error { message: format!("not a request: {error}; ask {{\"command\":\"report\"}}") },
         };
         let mut text = serde_json::to_vec(&response)?;

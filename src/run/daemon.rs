@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rand_core::{OsRng, TryRngCore};
 use tokio::net::TcpListener;
@@ -13,13 +14,15 @@ use super::devices::Devices;
 use super::executor::{Departure, Executor, Shared, rivals_at_start};
 use super::hooks::Board;
 use super::logs::Logs;
+use super::serve::{self, Viewer};
 use super::setup::{self, Chosen};
 use super::state::{self, DriftFile};
-use super::{conflict, control_socket, metrics, privileges, watchdog};
+use super::{conflict, control_socket, keys, metrics, privileges, watchdog};
 use crate::agent::{Agent, Setup, Surroundings};
 use crate::clock::{Clock, Kernel, Shadow};
 use crate::config::{Config, Conflict as Policy, Diagnostic, LeapSecondMode, RefclockDirective};
 use crate::core::{Adjustment, Announcement, ClockError, Correction};
+use crate::ntp::Keys;
 use crate::platform::daemons::TimeDaemon;
 use crate::platform::{self, Detection};
 use crate::sys::{time, timex};
@@ -102,6 +105,9 @@ fn narrate_start(chosen: &Chosen, machine: &Detection) {
 async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result<(), Failure> {
     let config = &chosen.config;
     let conflict = settle_with_rivals(options, config)?;
+    // Before the clock is touched and while we may still bind the port.
+    let keys = Arc::new(keys::read(config).map_err(Failure::Config)?);
+    let opened = serve::open(config, &keys).map_err(Failure::Config)?;
     let signals = stop_signals()?;
     let pid_file = config.pid_file.as_deref().and_then(write_pid);
     let drift = config.driftfile.as_ref().map(|d| DriftFile::new(d.path.clone()));
@@ -128,21 +134,25 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let steers = clock.kind() == "kernel" || conflict.yields();
     let mut setup = agent_setup(chosen, clock.as_ref(), steers, known, guessed);
     setup.witnesses = witnesses;
+    setup.keys = Keys::clone(&keys);
     if logs.is_some() {
         setup.notes.clone_from(&config.logs);
     }
     let agent = Agent::new(setup, time::raw());
     let shared = Shared::new(agent);
+    let service = opened.map(serve::Opened::start);
+    let viewer = service.as_ref().map(serve::Service::viewer);
     let hooks = (!config.hooks.is_empty()).then(|| {
         privileges::keep_to_ourselves();
         Board::new(config.hooks.clone())
     });
-    let reports = reporter(&shared, machine, denied, hooks.clone());
+    let reports = reporter(&shared, machine, denied, hooks.clone(), viewer.clone());
     if let (Some(listener), Some(metrics)) = (metrics_listener, config.metrics) {
         tokio::spawn(metrics::serve(listener, reports.clone(), metrics.chrony_names));
     }
     let socket = control.map(|listener| {
-        tokio::spawn(control_socket::serve(listener, reports));
+        let clients = move || viewer.as_ref().map_or_else(Vec::new, |viewer| viewer.clients(time::raw()));
+        tokio::spawn(control_socket::serve(listener, reports, clients));
         config.control.clone().map(Passing)
     });
     let departure = Departure {
@@ -155,6 +165,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     if let Some(logs) = logs {
         executor.keep(logs);
     }
+    if let Some(service) = &service {
+        executor.show(service.slate());
+    }
     if let Some(hooks) = hooks {
         executor.set_off(hooks);
     }
@@ -162,7 +175,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     executor.run(signals).await;
     watchdog::stopping();
     tracing::info!("paraclock ends");
-    drop((executor, socket, pid_file));
+    drop((service, executor, socket, pid_file));
     Ok(())
 }
 
@@ -302,6 +315,7 @@ fn reporter(
     machine: &Detection,
     denied: bool,
     hooks: Option<Board>,
+    viewer: Option<Viewer>,
 ) -> impl Fn() -> Report + Clone + Send + Sync + 'static {
     let shared = shared.clone();
     let machine = machine.clone();
@@ -318,7 +332,10 @@ fn reporter(
         let hooks = hooks.as_ref().map(Board::report).unwrap_or_default();
         shared.look_for_suspend();
         let devices = shared.devices();
-        shared.agent().report(time::raw(), &Surroundings { clock_kind, platform, conflict, hooks, problems, devices })
+        shared.agent().report(
+            time::raw(),
+            &Surroundings { clock_kind, platform, conflict, hooks, server: viewer.as_ref().map(Viewer::report), problems, devices },
+        )
     }
 }
 

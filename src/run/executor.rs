@@ -22,9 +22,10 @@ use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
+use super::serve::Slate;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
-use crate::agent::{Agent, DeviceFacts, Input, NameId, Output};
+use crate::agent::{Agent, DeviceFacts, Input, NameId, Output, Published};
 use crate::clock::Clock;
 use crate::core::{Applied, Signal, SourceId};
 use crate::ntp::Token;
@@ -151,6 +152,8 @@ pub struct Executor {
     drift: Option<DriftFile>,
     narrator: Narrator,
     logs: Option<Logs>,
+    /// What serving threads read.
+    slate: Option<(Arc<Slate>, Published)>,
     hooks: Option<Hooks>,
     conflict: Conflict,
     /// The kernel's clock as it was at the last look while it is left to another.
@@ -176,6 +179,7 @@ impl Executor {
             drift,
             narrator: Narrator::default(),
             logs: None,
+            slate: None,
             hooks: None,
             conflict: Conflict::default(),
             touched: None,
@@ -189,6 +193,23 @@ impl Executor {
     /// Writes the agent's notes into these logs.
     pub fn keep(&mut self, logs: Logs) {
         self.logs = Some(logs);
+    }
+
+    /// Tells those who serve time of every change, before anything else is done about it.
+    pub fn show(&mut self, slate: Arc<Slate>) {
+        let published = *self.shared.agent().published();
+        slate.publish(&published);
+        self.slate = Some((slate, published));
+    }
+
+    fn publish(&mut self) {
+        if let Some((slate, shown)) = &mut self.slate {
+            let published = *self.shared.agent().published();
+            if published.snapshot != shown.snapshot || published.course.rate != shown.course.rate {
+                slate.publish(&published);
+                *shown = published;
+            }
+        }
     }
 
     /// Runs the programs on this board.
@@ -316,6 +337,7 @@ impl Executor {
     /// Carries out everything the agent wants now.
     fn execute(&mut self) {
         loop {
+            self.publish();
             let output = self.shared.agent().poll();
             match output {
                 None => break,

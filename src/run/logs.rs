@@ -219,11 +219,12 @@ fn heading(columns: &[Column]) -> String {
 type Written = std::fmt::Result;
 
 fn measured(line: &mut String, note: &Measured, (sent, received): (char, char)) -> Written {
-    use Rejection::{Delay, Kiss, Loop, Malformed, Mode, Origin, RootDistance, Stamp, Timestamp, Unsynchronised, Version};
+    use Rejection::{Authentication, Delay, Kiss, Loop, Malformed, Mode, Origin, RootDistance, Stamp, Timestamp, Unsynchronised, Version};
     // RFC 5905's packet tests 1 to 3 and 5 to 7, then ours: delay, two that we do not have, loop.
     let tests = match note.fault {
         None => "111 111 1111",
         Some(Malformed | Mode | Version | Origin) => "101 111 1111",
+        Some(Authentication) => "111 011 1111",
         Some(Timestamp | Stamp) => "110 111 1111",
         Some(Unsynchronised | Kiss) => "111 101 1111",
         Some(RootDistance) => "111 110 1111",

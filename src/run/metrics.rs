@@ -7,6 +7,7 @@
 mod chrony;
 mod page;
 mod server;
+mod server_side;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub fn render(report: &Report, chrony: bool) -> Result<String, prometheus::Error
     reference(&mut page, report)?;
     sources::add(&mut page, report)?;
     counters(&mut page, report)?;
+    server_side::add(&mut page, report)?;
     platform(&mut page, report)?;
     if chrony {
         chrony::add(&mut page, report)?;

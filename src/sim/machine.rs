@@ -26,7 +26,7 @@ use crate::core::{ReadError, Signal, SourceId, SourceState};
 use crate::ntp::{Reply, Request, Responder, Token, Verdict};
 use crate::platform::{Cloud, table::timescale_of};
 use crate::units::{Instant, Offset, Ppm};
-use crate::wire::ntp::{HEADER_LEN, Header};
+use crate::wire::ntp::Header;
 pub(super) use view::Promise;
 
 pub use view::Violation;
@@ -112,7 +112,7 @@ impl Machine {
             paths,
             lan,
             names: guest.names.clone(),
-            responder: Responder::new(),
+            responder: Responder::open(),
             chance: chance.fork(),
             steal: guest.steal,
             stolen_seconds: 0.0,
@@ -304,7 +304,7 @@ impl Machine {
         }
     }
 
-    fn send(&mut self, outside: &mut Outside, token: Token, to: SocketAddr, bytes: &[u8; HEADER_LEN]) {
+    fn send(&mut self, outside: &mut Outside, token: Token, to: SocketAddr, bytes: &[u8]) {
         self.requests += 1;
         self.statistics.requests += 1;
         self.open.push(token);

@@ -92,8 +92,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) const fn new(server: Server) -> Self {
-        Self { server, since: Instant::ZERO, starting: Instant::ZERO, down: Instant::ZERO, asked: 0, responder: Responder::new() }
+    pub(super) fn new(server: Server) -> Self {
+        Self { server, since: Instant::ZERO, starting: Instant::ZERO, down: Instant::ZERO, asked: 0, responder: Responder::open() }
     }
 
     /// By how much its clock is ahead of the truth at `now`.
@@ -150,6 +150,7 @@ impl Host {
             reference: utc,
             root_delay: server.root_delay,
             precision: -29,
+            local: None,
         };
         let asked = Request { from, received: now, bytes: request };
         if self.responder.reply(&snapshot, &asked, now, out) != Verdict::Reply {

@@ -10,6 +10,8 @@ pub mod kvm;
 mod peek;
 pub mod ptp;
 pub mod pvclock;
+pub mod seqlock;
+pub mod server_socket;
 pub mod socket;
 pub mod time;
 pub mod timex;

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// Everything that is published.
     Report,
+    /// Who asks us for time.
+    Clients,
 }
 
 /// An answer.
@@ -23,6 +25,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Report`].
     Report(Box<Report>),
+    /// To [`Request::Clients`].
+    Clients(Vec<ClientReport>),
     /// The question could not be answered.
     Error {
         /// What was wrong and what to do.
@@ -59,6 +63,9 @@ pub struct Report {
     pub disruption: Option<Disruption>,
     /// The machine.
     pub platform: Platform,
+    /// What is served to others; `None` if nobody is allowed.
+    #[serde(default)]
+    pub server: Option<Server>,
     /// Another program that steers the system clock.
     #[serde(default)]
     pub conflict: Option<Conflict>,
@@ -232,6 +239,61 @@ pub struct Counters {
     pub stray_packets: u64,
     /// Wake-ups of the event loop.
     pub wakeups: u64,
+}
+
+/// The server's side.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Server {
+    /// Where time is served.
+    pub addresses: Vec<String>,
+    /// One for each serving thread, or one for the main loop.
+    pub threads: Vec<ServerThread>,
+    /// Clients remembered.
+    pub clients: u64,
+    /// Of them, those with timestamps held for the interleaved mode.
+    pub timestamps: u64,
+    /// Bytes used to remember clients.
+    pub memory: u64,
+}
+
+/// Totals of one serving thread.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ServerThread {
+    /// Packets that came.
+    pub received: u64,
+    /// Replies.
+    pub replied: u64,
+    /// Of them, kiss-o'-death RATE.
+    pub kissed: u64,
+    /// Of them, in the interleaved mode.
+    pub interleaved: u64,
+    /// Of them, authenticated.
+    pub authenticated: u64,
+    /// Replies whose sending the kernel stamped.
+    pub stamped: u64,
+    /// Replies that could not be sent.
+    pub unsent: u64,
+    /// Clients forgotten for want of room.
+    pub forgotten: u64,
+    /// Packets without a reply, by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// One row of `clients`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClientReport {
+    /// Its address.
+    pub address: String,
+    /// Requests that passed the access rules.
+    pub received: u32,
+    /// Of them, those dropped by the rate limit.
+    pub dropped: u32,
+    /// log2 of the seconds between its requests; `None` after one.
+    pub interval: Option<i8>,
+    /// The same while it was dropped.
+    pub interval_limited: Option<i8>,
+    /// Seconds since the last.
+    pub last_age: f64,
 }
 
 /// Something broke time: a restore, a migration, a suspend, or sources that jumped.

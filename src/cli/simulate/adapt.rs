@@ -36,7 +36,8 @@ pub(super) fn adapt(config: &Config, experiment: &mut Experiment) -> Vec<String>
         notes.push(format!("{origin} is the scenario's server {stand}"));
         for i in first..until {
             let name = format!("10.0.0.{}", i + 1);
-            adapted.servers.push(ServerDirective { kind: ServerKind::Server, name, port: 123, ..line.clone() });
+            // The scenario's servers have no keys.
+            adapted.servers.push(ServerDirective { kind: ServerKind::Server, name, port: 123, key: None, ..line.clone() });
         }
     }
     let clocks = guest.phcs.len();

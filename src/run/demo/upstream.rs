@@ -21,8 +21,8 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) const fn new(socket: UdpSocket, truth: Line, error: Offset) -> Self {
-        Self { socket, truth, error, responder: Responder::new() }
+    pub(super) fn new(socket: UdpSocket, truth: Line, error: Offset) -> Self {
+        Self { socket, truth, error, responder: Responder::open() }
     }
 
     /// Answers until the future is dropped.
@@ -43,6 +43,7 @@ impl Upstream {
                 reference: line.at(received),
                 root_delay: Duration::ZERO,
                 precision: -24,
+                local: None,
             };
             let asked = Request { from, received, bytes: &request[..len] };
             let verdict = self.responder.reply(&snapshot, &asked, time::raw(), &mut reply);

@@ -1,0 +1,210 @@
+//! Serving time: sockets, threads, and what they are told.
+//!
+//! [`open`] binds everything while nothing else has begun; [`Opened::start`] starts the threads, or tasks in the main loop. Each thread waits on one socket
+//! and owns a [`Responder`](crate::ntp::Responder); the kernel steers every client to one thread. They read the time from the [`Slate`].
+
+mod desk;
+mod open;
+mod slate;
+#[cfg(test)]
+mod tests;
+
+pub use open::{Opened, open};
+pub use slate::Slate;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::ntp::{Refusal, Responder, Served};
+use crate::sys::server_socket::ServerSocket;
+use crate::sys::time;
+use crate::units::Instant;
+use crate::wire::control::{ClientReport, Server, ServerThread};
+use desk::Desk;
+
+/// A socket that fails to read rests for so long.
+const REST: Duration = Duration::from_millis(100);
+/// How long the end of the program waits for a thread that was told to stop.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A responder that a thread serves with and others look into between two batches.
+#[derive(Clone, Debug)]
+struct Counter(Arc<Mutex<Responder>>);
+
+impl Counter {
+    fn look(&self) -> MutexGuard<'_, Responder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Time is being served. Dropping it ends that.
+#[derive(Debug)]
+pub struct Service {
+    slate: Arc<Slate>,
+    counters: Vec<Counter>,
+    addresses: Vec<String>,
+    threads: Vec<(JoinHandle<()>, OwnedFd)>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Opened {
+    /// Starts serving what the slate says. Call it after privileges were given up, within the event loop.
+    pub fn start(self) -> Service {
+        let slate = Arc::new(Slate::new());
+        let mut service =
+            Service { slate: Arc::clone(&slate), counters: Vec::new(), addresses: self.addresses, threads: Vec::new(), tasks: Vec::new() };
+        let threaded = self.threads > 0;
+        for (i, (socket, responder)) in self.sockets.into_iter().enumerate() {
+            let counter = match responder {
+                Some(responder) => Counter(Arc::new(Mutex::new(responder))),
+                // Within the main loop all sockets share the first one's.
+                None => service.counters[0].clone(),
+            };
+            if threaded || service.counters.is_empty() {
+                service.counters.push(counter.clone());
+            }
+            let desk = Desk::new(socket, counter, Arc::clone(&slate));
+            if threaded { service.start_thread(i, desk) } else { service.start_task(desk) }
+        }
+        let how = if threaded { format!("on {} thread(s)", service.threads.len()) } else { "within the main loop".to_owned() };
+        tracing::info!("serving time at {} {how}", service.addresses.join(", "));
+        service
+    }
+}
+
+impl Service {
+    fn start_thread(&mut self, i: usize, mut desk: Desk) {
+        let bell = match desk.socket().as_fd().try_clone_to_owned() {
+            Ok(bell) => bell,
+            Err(error) => return tracing::error!("a serving thread cannot start: {error}"),
+        };
+        let started = std::thread::Builder::new().name(format!("serve-{i}")).spawn(move || desk.serve());
+        match started {
+            Ok(thread) => self.threads.push((thread, bell)),
+            Err(error) => tracing::error!("a serving thread cannot start: {error}; its clients get no answers"),
+        }
+    }
+
+    fn start_task(&mut self, desk: Desk) {
+        if let Err(error) = desk.socket().set_nonblocking() {
+            return tracing::error!("time cannot be served within the main loop: {error}");
+        }
+        self.tasks.push(tokio::spawn(serve_here(desk)));
+    }
+
+    /// Where the time is written for those who serve it.
+    #[must_use]
+    pub fn slate(&self) -> Arc<Slate> {
+        Arc::clone(&self.slate)
+    }
+
+    /// A look into it for reports.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        Viewer { counters: self.counters.clone(), addresses: self.addresses.clone() }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.slate.stop();
+        for task in &self.tasks {
+            task.abort();
+        }
+        for (_, bell) in &self.threads {
+            ServerSocket::hang_up(bell.as_fd());
+        }
+        let until = time::raw() + FAREWELL;
+        for (thread, _) in self.threads.drain(..) {
+            while !thread.is_finished() && time::raw() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// One socket, on the thread of the main loop: a batch, then whatever else is due.
+async fn serve_here(desk: Desk) {
+    #[expect(deprecated, reason = "the successor is unsafe; the socket owns its descriptor and never changes it")]
+    let Ok(mut desk) = AsyncFd::with_interest(desk, Interest::READABLE) else {
+        return tracing::error!("time cannot be served: the event loop does not take the socket");
+    };
+    loop {
+        let Ok(mut ready) = desk.readable_mut().await else { return };
+        match ready.try_io(|desk| desk.get_mut().turn()) {
+            Ok(Ok(_)) => tokio::task::yield_now().await,
+            Ok(Err(_)) => tokio::time::sleep(REST).await,
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// Shows what is served.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    counters: Vec<Counter>,
+    addresses: Vec<String>,
+}
+
+impl Viewer {
+    /// Counters of every thread.
+    #[must_use]
+    pub fn report(&self) -> Server {
+        let mut server = Server { addresses: self.addresses.clone(), ..Server::default() };
+        for counter in &self.counters {
+            let (served, (clients, timestamps, bytes)) = {
+                let responder = counter.look();
+                (responder.served(), responder.memory())
+            };
+            server.clients += length(clients);
+            server.timestamps += length(timestamps);
+            server.memory += length(bytes);
+            server.threads.push(thread_report(&served));
+        }
+        server
+    }
+
+    /// Every client that is remembered.
+    #[must_use]
+    pub fn clients(&self, now: Instant) -> Vec<ClientReport> {
+        let mut clients = Vec::new();
+        for counter in &self.counters {
+            let responder = counter.look();
+            clients.extend(responder.clients().map(|c| ClientReport {
+                address: c.address.to_string(),
+                received: c.asked,
+                dropped: c.dropped,
+                interval: c.interval,
+                interval_limited: c.interval_limited,
+                last_age: now.since(c.last).seconds().max(0.0),
+            }));
+        }
+        clients
+    }
+}
+
+fn length(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn thread_report(served: &Served) -> ServerThread {
+    ServerThread {
+        received: served.received,
+        replied: served.replied,
+        kissed: served.kissed,
+        interleaved: served.interleaved,
+        authenticated: served.authenticated,
+        stamped: served.stamped,
+        unsent: served.unsent,
+        forgotten: served.forgotten,
+        refused: Refusal::ALL.into_iter().map(|r| (r.as_str().to_owned(), served.refused(r))).collect(),
+    }
+}

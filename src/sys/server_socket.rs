@@ -1,0 +1,180 @@
+//! UDP sockets for serving: several may share a port, each takes the clients that the kernel steers to it by their address.
+//!
+//! Datagrams come and go in batches ([`Batch`]), with the kernel's receive stamps and with the address that was asked, which the reply leaves from. Every option may be
+//! refused by a kernel, a sandbox or a test rig: serving goes on without it.
+#![allow(unsafe_code, reason = "recvmmsg, sendmmsg and the steering program have no safe interface")]
+
+mod batch;
+mod control;
+mod steer;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{BATCH, Batch, Datagram};
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, TimestampingFlag, bind, getsockname, getsockopt, recvmsg,
+    setsockopt, shutdown, socket, sockopt,
+};
+
+use crate::units::Timestamp;
+
+/// A socket that answers.
+#[derive(Debug)]
+pub struct ServerSocket {
+    fd: OwnedFd,
+    /// Bound to all addresses: replies must be told where to leave from.
+    wildcard: bool,
+    /// The kernel stamps what leaves, if it is asked for each datagram; `None`: never asked yet.
+    stamps_sent: Option<bool>,
+    /// The batch calls are not there.
+    single: bool,
+}
+
+impl ServerSocket {
+    /// So many sockets on one address, steered by the clients' addresses if there are several. Fewer than asked for if the kernel
+    /// cannot share a port: at least one. A port that somebody else uses is refused even if that one would share it.
+    pub fn open(address: SocketAddr, device: Option<&str>, count: usize) -> io::Result<Vec<Self>> {
+        let first = Self::unbound(address, device)?;
+        first.bind(address)?;
+        let bound = first.local_address().unwrap_or(address);
+        let mut sockets = vec![first];
+        if count < 2 || !sockets[0].share() {
+            return Ok(sockets);
+        }
+        for _ in 1..count {
+            let next = Self::unbound(address, device)?;
+            if !next.share() || next.bind(bound).is_err() {
+                break;
+            }
+            sockets.push(next);
+        }
+        if sockets.len() > 1 && steer::by_source(&sockets[0].fd, bound.is_ipv4(), sockets.len()).is_err() {
+            // Without steering a client that changes its port would be a new client: better one socket for all.
+            sockets.truncate(1);
+        }
+        Ok(sockets)
+    }
+
+    fn unbound(address: SocketAddr, device: Option<&str>) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let fd = match socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None) {
+            // Some C libraries and test rigs know no flags here.
+            Err(Errno::EINVAL) => socket(family, SockType::Datagram, SockFlag::empty(), None)?,
+            other => other?,
+        };
+        if address.is_ipv6() {
+            let _ = setsockopt(&fd, sockopt::Ipv6V6Only, &true);
+        }
+        if let Some(device) = device {
+            setsockopt(&fd, sockopt::BindToDevice, &device.into())?;
+        }
+        let wildcard = address.ip().is_unspecified();
+        if wildcard {
+            let _ = match address.ip() {
+                IpAddr::V4(_) => setsockopt(&fd, sockopt::Ipv4PacketInfo, &true),
+                IpAddr::V6(_) => setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true),
+            };
+        }
+        let _ = setsockopt(&fd, sockopt::ReceiveTimestampns, &true);
+        if address.is_ipv4() {
+            // Never in fragments, which could be forged one by one; and the kernel need not number the packets.
+            never_fragment(&fd);
+        }
+        Ok(Self { fd, wildcard, stamps_sent: None, single: false })
+    }
+
+    /// Asks for stamps of what leaves. Receive stamps come in the same, larger form from then on: only who needs them pays for them.
+    fn stamp_sent(&mut self) {
+        if self.stamps_sent.is_some() {
+            return;
+        }
+        let flags = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+        let given = setsockopt(&self.fd, sockopt::Timestamping, &flags).is_ok();
+        if given {
+            let _ = setsockopt(&self.fd, sockopt::ReceiveTimestampns, &false);
+        }
+        self.stamps_sent = Some(given);
+    }
+
+    fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        Ok(bind(self.fd.as_raw_fd(), &SockaddrStorage::from(address))?)
+    }
+
+    /// Lets others of ours bind the same port; true if the kernel means it.
+    fn share(&self) -> bool {
+        let _ = setsockopt(&self.fd, sockopt::ReusePort, &true);
+        getsockopt(&self.fd, sockopt::ReusePort).unwrap_or(false)
+    }
+
+    /// Whether this kernel knows shared ports at all. A test rig that simulates sockets usually does not, and would not bear threads either.
+    #[must_use]
+    pub fn bears_threads(&self) -> bool {
+        self.share()
+    }
+
+    /// From now on nothing waits: for an event loop.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let flags = OFlag::from_bits_truncate(fcntl(&self.fd, FcntlArg::F_GETFL)?);
+        fcntl(&self.fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(())
+    }
+
+    /// Where it is bound.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let address: SockaddrStorage = getsockname(self.fd.as_raw_fd()).ok()?;
+        let v4 = address.as_sockaddr_in().map(|a| SocketAddr::from((a.ip(), a.port())));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| SocketAddr::from((a.ip(), a.port()))))
+    }
+
+    /// Wakes whoever waits on this socket, for good: its reads return nothing from now on.
+    pub fn hang_up(fd: BorrowedFd<'_>) {
+        // An unconnected socket answers ENOTCONN and wakes its readers all the same.
+        let _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
+    }
+
+    /// The bytes of a datagram that left, headers before them, and when; `None` if the kernel has none to tell.
+    pub fn sent(&self, buffer: &mut [u8]) -> Option<(usize, Timestamp)> {
+        if self.stamps_sent != Some(true) {
+            return None;
+        }
+        let mut space = [0_u8; 256];
+        let mut parts = [io::IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
+        let mut stamp = None;
+        for control in message.cmsgs().ok()? {
+            if let nix::sys::socket::ControlMessageOwned::ScmTimestampsns(stamps) = control {
+                stamp = Some(Timestamp::from_parts(stamps.system.tv_sec(), stamps.system.tv_nsec()));
+            }
+        }
+        Some((message.bytes, stamp.unwrap_or(Timestamp::UNIX_EPOCH)))
+    }
+}
+
+/// Refused by some sandboxes: then packets are as elsewhere.
+fn never_fragment(fd: &OwnedFd) {
+    let mode: libc::c_int = libc::IP_PMTUDISC_PROBE;
+    let size = libc::socklen_t::try_from(size_of_val(&mode)).unwrap_or(0);
+    // SAFETY: the pointer is to an integer of ours of the size that is said.
+    let _ = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, (&raw const mode).cast(), size) };
+}
+
+impl AsFd for ServerSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for ServerSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
