@@ -306,6 +306,7 @@ impl Agent {
             version: directive.version.unwrap_or(4),
             offset: directive.offset,
             max_delay: directive.max_delay,
+            xleave: directive.xleave,
             timescale,
         };
         // Not all at once: up to 20 ms apart for what is added together.
@@ -533,7 +534,7 @@ impl Agent {
         let answered = awaited && association.awaited().is_none();
         source.denied |= outcome == Outcome::Denied;
         source.was_reachable = match outcome {
-            Outcome::Sample(_) | Outcome::Unsynchronised => true,
+            Outcome::Sample(_) | Outcome::Repeated | Outcome::Unsynchronised => true,
             Outcome::Rejected(_) => source.was_reachable,
             Outcome::Denied => false,
         };
@@ -547,7 +548,7 @@ impl Agent {
             Outcome::Unsynchronised => {
                 self.consult(now, Event::Unsynchronised(id));
             }
-            Outcome::Rejected(_) => {}
+            Outcome::Repeated | Outcome::Rejected(_) => {}
             Outcome::Denied => {
                 self.consult(now, Event::Unreachable(id));
             }

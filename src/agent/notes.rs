@@ -253,7 +253,7 @@ impl Agent {
                 self.note_selection(now);
             }
             Outcome::Denied | Outcome::Unsynchronised => self.note_selection(now),
-            Outcome::Rejected(_) => {}
+            Outcome::Repeated | Outcome::Rejected(_) => {}
         }
     }
 
@@ -384,7 +384,7 @@ fn measured(now: Instant, before: &Before, source: &Source, outcome: &Outcome, b
         Outcome::Sample(_) => None,
         Outcome::Unsynchronised => Some(Rejection::Unsynchronised),
         Outcome::Denied => Some(Rejection::Kiss),
-        Outcome::Rejected(Rejection::Malformed | Rejection::Mode | Rejection::Version) => return None,
+        Outcome::Repeated | Outcome::Rejected(Rejection::Malformed | Rejection::Mode | Rejection::Version) => return None,
         Outcome::Rejected(reason) => Some(*reason),
     };
     let (header, _) = Header::parse(bytes).ok()?;

@@ -130,7 +130,6 @@ fn option(line: &mut Line<'_>, word: Word<'_>, server: &mut ServerDirective, pol
         "version" => server.version = Some(line.integer(&name, 1..=4)?),
         "xleave" => {
             server.xleave = true;
-            line.note_unserved("`xleave` (the basic mode is used)");
         }
         "offset" => server.offset = Offset::from_seconds(line.number(&name, "seconds", f64::NEG_INFINITY..=f64::INFINITY)?),
         "maxdelay" => server.max_delay = line.seconds(&name)?,
@@ -224,6 +223,9 @@ fn meaning(server: &ServerDirective) -> String {
     say_select(server.select, &mut clauses);
     if server.min_stratum > Stratum::new(0) {
         clauses.push(format!("treat its stratum as at least {}", server.min_stratum.get()));
+    }
+    if server.xleave {
+        clauses.push("use the interleaved mode if the server can".to_owned());
     }
     if let Some(version) = server.version {
         clauses.push(format!("speak NTP version {version}"));

@@ -79,7 +79,7 @@ fn a_server_with_all_its_options() {
     assert_eq!((server.offset, server.max_delay), (Offset::from_nanos(-1_000_000), Duration::from_millis(500)));
     assert_eq!(
         shown(&config.warnings),
-        ["c:1:1: warning: `xleave` (the basic mode is used), `nts` (answers of this server are not authenticated), \
+        ["c:1:1: warning: `nts` (answers of this server are not authenticated), \
           `presend`, `filter`, `offline`: accepted but not served yet"]
     );
 }
@@ -264,8 +264,7 @@ fn what_is_not_done_is_said_once_a_line() {
         "dumpdir /d",
         "dumponexit",
         "driftfile /d interval 7200",
-        "server a xleave",
-        "server a key 1 nts xleave",
+        "server a key 1 nts",
         "refclock PHC /dev/ptp0:nocrossts",
         "logdir /l\nlog rtc tempcomp tracking",
         "log rtc",

@@ -191,7 +191,7 @@ fn judge(association: &mut Association, local: IpAddr, arrived: Instant, bytes: 
             let code = Header::parse(bytes).ok().and_then(|(header, _)| header.reference_id.name());
             Some(Answer::Kiss(code.unwrap_or_default()))
         }
-        Outcome::Rejected(Rejection::Origin | Rejection::Malformed | Rejection::Mode | Rejection::Version) => None,
+        Outcome::Repeated | Outcome::Rejected(Rejection::Origin | Rejection::Malformed | Rejection::Mode | Rejection::Version) => None,
         Outcome::Rejected(reason) => Some(Answer::Useless(format!("its answer is thrown away: {}", reason.as_str().replace('_', " ")))),
     }
 }

@@ -23,6 +23,8 @@ const MAX_ROOT: Duration = Duration::from_secs(16);
 const ANSWER_TIME: Duration = Duration::from_secs(8);
 /// The longest interval a server can ask for: 36 hours (RFC 5905 MAXPOLL).
 const SLOWEST_LOG2: i8 = 17;
+/// The longest interval at which the interleaved mode is asked for.
+const LONGEST_INTERLEAVED: Duration = Duration::from_secs(64);
 /// Requests without an answer after which we ask less often.
 const PATIENCE: u32 = 8;
 /// A request that could not even leave is repeated after this: the network may come up any moment.
@@ -120,6 +122,8 @@ impl Rejection {
 pub enum Outcome {
     /// A measurement.
     Sample(Sample),
+    /// A good answer that measures the same exchange again: the first in the interleaved mode does.
+    Repeated,
     /// The server answered but is not synchronised.
     Unsynchronised,
     /// Thrown away.
@@ -149,6 +153,8 @@ pub struct AssociationOptions {
     pub max_delay: Duration,
     /// What the server hands out.
     pub timescale: Timescale,
+    /// Ask for the interleaved mode (RFC 9769).
+    pub xleave: bool,
 }
 
 impl Default for AssociationOptions {
@@ -163,6 +169,7 @@ impl Default for AssociationOptions {
             offset: Offset::ZERO,
             max_delay: Duration::from_secs(3),
             timescale: Timescale::Utc,
+            xleave: false,
         }
     }
 }
@@ -171,8 +178,21 @@ impl Default for AssociationOptions {
 struct Pending {
     token: Token,
     nonce: NtpTimestamp,
+    /// The origin of an interleaved answer; zero if none is asked for.
+    cookie: NtpTimestamp,
     sent: Instant,
     give_up: Instant,
+}
+
+/// The exchange that an interleaved answer completes: the last one that was answered.
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    sent: Instant,
+    received: Instant,
+    /// When the server received the request, by its clock.
+    server_in: NtpTimestamp,
+    /// It was measured already.
+    sampled: bool,
 }
 
 /// The client's side of one server.
@@ -190,6 +210,7 @@ pub struct Association {
     asked: Instant,
     next: Option<Instant>,
     pending: Option<Pending>,
+    last: Option<Exchange>,
     sent: u64,
     received: u64,
     rejected: [u64; Rejection::ALL.len()],
@@ -211,6 +232,7 @@ impl Association {
             asked: first,
             next: Some(first),
             pending: None,
+            last: None,
             sent: 0,
             received: 0,
             rejected: [0; Rejection::ALL.len()],
@@ -261,7 +283,11 @@ impl Association {
         self.next = Some(now + spacing);
         // Zero means "no timestamp", so it is the one nonce we cannot use.
         let nonce = NtpTimestamp(rng.next_u64().max(1));
-        self.pending = Some(Pending { token, nonce, sent: now, give_up: now + spacing.min(ANSWER_TIME) });
+        // RFC 9769 section 2: the server knows the last exchange by its receive timestamp, and we the answer by a cookie of our own. What is
+        // measured so is one interval old, which the better stamp outweighs while intervals are short.
+        let interleaved = self.last.filter(|_| self.options.xleave && self.options.version == 4 && spacing <= LONGEST_INTERLEAVED);
+        let cookie = interleaved.map_or(NtpTimestamp::ZERO, |_| NtpTimestamp(rng.next_u64().max(1)));
+        self.pending = Some(Pending { token, nonce, cookie, sent: now, give_up: now + spacing.min(ANSWER_TIME) });
         self.sent += 1;
         // Data minimisation: a client's header tells nothing but the version, mode and nonce.
         let header = Header {
@@ -275,8 +301,8 @@ impl Association {
             root_dispersion: NtpShort(0),
             reference_id: ReferenceId::NONE,
             reference: NtpTimestamp::ZERO,
-            origin: NtpTimestamp::ZERO,
-            receive: NtpTimestamp::ZERO,
+            origin: interleaved.map_or(NtpTimestamp::ZERO, |last| last.server_in),
+            receive: cookie,
             transmit: nonce,
         };
         let mut bytes = Packet::from_iter(header.emit());
@@ -317,7 +343,8 @@ impl Association {
         if header.mode != Mode::Server {
             return Rejected(Rejection::Mode);
         }
-        let Some(pending) = self.pending.filter(|p| p.nonce == header.origin) else {
+        let answers = |p: &Pending| p.nonce == header.origin || (p.cookie == header.origin && !p.cookie.is_zero());
+        let Some(pending) = self.pending.filter(answers) else {
             return Rejected(Rejection::Origin);
         };
         if header.version != self.options.version {
@@ -352,11 +379,26 @@ impl Association {
         if header.stratum > 1 && header.reference_id == reference_id_of(to) {
             return Rejected(Rejection::Loop);
         }
-        let Some(received) = received else { return Rejected(Rejection::Stamp) };
-        let server_in = header.receive.to_utc(time);
+        let Some(received) = received else {
+            self.last = None;
+            return Rejected(Rejection::Stamp);
+        };
+        let last = self.last.replace(Exchange { sent: pending.sent, received, server_in: header.receive, sampled: true });
+        let exchange = if header.origin == pending.nonce {
+            Exchange { sent: pending.sent, received, server_in: header.receive, sampled: false }
+        } else if let Some(last) = last {
+            if let Some(now) = &mut self.last {
+                now.sampled = false;
+            }
+            last
+        } else {
+            return Rejected(Rejection::Origin);
+        };
+        let Exchange { sent, received, .. } = exchange;
+        let server_in = exchange.server_in.to_utc(time);
         let server_out = header.transmit.to_utc(time);
         let processing = server_out.since(server_in);
-        let round_trip = received.since(pending.sent);
+        let round_trip = received.since(sent);
         // Two stamps of different clocks may cross by their precision, not by more.
         if processing < Offset::ZERO || round_trip < Offset::ZERO || processing - round_trip > Offset::from_nanos(1_000_000) {
             return Rejected(Rejection::Timestamp);
@@ -366,9 +408,12 @@ impl Association {
         if delay > self.options.max_delay {
             return Rejected(Rejection::Delay);
         }
+        if exchange.sampled {
+            return Outcome::Repeated;
+        }
         Outcome::Sample(Sample {
             source: self.id,
-            at: pending.sent.midpoint(received),
+            at: sent.midpoint(received),
             reference: server_in.midpoint(server_out) + self.options.offset,
             delay,
             dispersion: precision,
@@ -430,6 +475,7 @@ impl Association {
 
     /// Ask at once and four times: time was disrupted. Returns the request that is not waited for any more.
     pub fn hurry(&mut self, now: Instant) -> Option<Token> {
+        self.last = None;
         let forgotten = self.pending.take().map(|p| p.token);
         if self.next.is_some() {
             self.next = Some(now);

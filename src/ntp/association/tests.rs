@@ -212,6 +212,75 @@ fn an_unreachable_server_is_asked_less_often() {
     assert_eq!(a.unanswered(), 16);
 }
 
+/// A server in the interleaved mode, 105 ms ahead of us: replies leave later than they say by what varies.
+fn serve(server: &mut crate::ntp::Responder, request: &Question, arrives: Instant, leaves: Instant) -> crate::ntp::Reply {
+    use crate::core::Line;
+    use crate::ntp::{Prepared, Reply, Request, Snapshot};
+    use crate::units::{Bound, Ppm};
+    let snapshot = Snapshot {
+        line: Line::new(at(0), time() + Duration::from_millis(105), Ppm::ZERO),
+        bound: Bound { as_of: at(0), error: Duration::from_millis(1), growth: Ppm::ZERO },
+        leap: Leap::Normal,
+        stratum: Stratum::new(2),
+        ..Snapshot::unsynchronised()
+    };
+    let prepared = Prepared::new(&snapshot, arrives);
+    let client: SocketAddr = "192.0.2.9:40000".parse().unwrap();
+    let admitted = server.judge(&Request { from: client, received: arrives, bytes: &request.bytes }).unwrap();
+    let mut reply = Reply::new();
+    server.answer(&prepared, &admitted, arrives, &mut reply);
+    if admitted.wants_stamp() {
+        server.on_sent(&prepared, client, &reply, leaves);
+    }
+    reply
+}
+
+#[test]
+fn the_interleaved_mode_measures_what_really_happened() {
+    use crate::ntp::{Access, Responder, ServerOptions};
+    use std::sync::Arc;
+    let options = AssociationOptions { xleave: true, min_poll: Poll::new(2), max_poll: Poll::new(2), ..AssociationOptions::default() };
+    let (mut a, mut rng) = association(options);
+    let access = Arc::new(Access::everybody());
+    let mut server = Responder::new(&ServerOptions { access, keys: Arc::default(), rate_limit: None, client_memory: 4096, seed: 1 });
+    let mut outcomes = Vec::new();
+    for i in 0..20_i64 {
+        let now = at(i * 4_000);
+        let request = ask(&mut a, &mut rng, now, 1);
+        // A millisecond each way, and 0 to 9 ms in the server's queue that the reply does not know of.
+        let (arrives, leaves) = (at(i * 4_000 + 1), at(i * 4_000 + 1 + i % 10));
+        let reply = serve(&mut server, &request, arrives, leaves);
+        if i == 12 {
+            // Lost: the next answer is of the basic mode again.
+            continue;
+        }
+        outcomes.push(a.on_datagram(Some(leaves + Duration::from_millis(1)), US.parse().unwrap(), time(), &reply));
+    }
+    let samples: Vec<&Sample> = outcomes.iter().filter_map(|o| if let Outcome::Sample(s) = o { Some(s) } else { None }).collect();
+    let exact = |s: &Sample| {
+        let off = s.reference.since(time() + Duration::from_millis(105)) - s.at.since(at(0));
+        off.abs() < Duration::from_micros(1) && s.delay.abs_diff(Duration::from_millis(2)) < Duration::from_micros(1)
+    };
+    // Basic twice at the start, then one repeated; two basic ones and one repeated after the loss.
+    assert_eq!(outcomes.iter().filter(|o| **o == Outcome::Repeated).count(), 2, "{outcomes:?}");
+    assert!(samples.len() >= 16 && samples.iter().filter(|s| !exact(s)).count() <= 3, "{samples:#?}");
+    assert!(samples.windows(2).all(|w| w[0].at < w[1].at), "no exchange is measured twice");
+    a.hurry(at(90_000));
+    let fresh = ask(&mut a, &mut rng, at(90_000), 1);
+    assert!(Header::parse(&fresh.bytes).unwrap().0.origin.is_zero(), "after a disruption nothing old is asked for");
+}
+
+#[test]
+fn the_interleaved_mode_is_not_asked_for_at_long_intervals() {
+    let options = AssociationOptions { xleave: true, min_poll: Poll::new(7), max_poll: Poll::new(7), ..AssociationOptions::default() };
+    let (mut a, mut rng) = association(options);
+    for i in 0..3 {
+        let request = ask(&mut a, &mut rng, at(i * 128_000), 1);
+        assert!(Header::parse(&request.bytes).unwrap().0.origin.is_zero());
+        assert!(matches!(judge(&mut a, &answer(&request), at(i * 128_000 + 12)), Outcome::Sample(_)));
+    }
+}
+
 proptest! {
     #[test]
     fn no_datagram_panics_or_counts_without_a_request(bytes in proptest::collection::vec(any::<u8>(), 0..100), nanos in any::<i64>()) {
