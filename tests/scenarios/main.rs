@@ -6,4 +6,5 @@ mod discipline;
 mod disruption;
 mod protocol;
 mod selection;
+mod serving;
 mod world;

@@ -1,0 +1,67 @@
+//! Guests that serve guests.
+
+use std::time::Duration;
+
+use paraclock::agent::Surroundings;
+use paraclock::sim::{Action, Guest, Machine, Oscillator, Scenario};
+use paraclock::units::Offset;
+use paraclock::wire::control::Report;
+
+use super::world::{Build, config, for_seeds, guest, link_local, truthful};
+
+fn report(machine: &Machine) -> Report {
+    machine.agent().report(machine.now(), &Surroundings::default())
+}
+
+/// Follows the first guest.
+fn follower(ahead: f64) -> Guest {
+    let oscillator = Oscillator { frequency: -3e-5, wander: 1e-9, ..Oscillator::default() };
+    let lines = ["server 10.0.1.1 iburst minpoll 4 maxpoll 4", "makestep 0.1 3"];
+    Guest { clock_error: Offset::from_seconds(ahead), oscillator, ..Guest::new(config(&lines)) }
+}
+
+#[test]
+fn our_own_time_is_served_where_there_is_no_better() {
+    let mut scenario: Scenario = guest(&["local stratum 7 waitunsynced 100"]);
+    scenario.guests.push(follower(3.0));
+    for_seeds(&scenario, |world| {
+        world.run_until(90.0);
+        assert_eq!(report(world.guest(1)).tracking.status, "unsynchronised", "its hour has not come");
+        world.run_until(900.0);
+        let (server, client) = (report(world.guest(0)), report(world.guest(1)));
+        assert_eq!((server.tracking.stratum, server.tracking.reference_id.as_str()), (7, "7F7F0101"));
+        assert_eq!(server.tracking.status, "unsynchronised", "it does not deceive itself");
+        assert_eq!((client.tracking.status.as_str(), client.tracking.stratum), ("synchronised", 8));
+        let apart = world.guest(1).clock_error() - world.guest(0).clock_error();
+        assert!(apart.abs() < 1e-3, "{apart} s apart");
+    });
+}
+
+#[test]
+fn our_own_time_gives_way_to_better() {
+    let scenario = guest(&["local stratum 7", "server 10.0.0.1 iburst minpoll 4 maxpoll 4"]).server(truthful(), link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(0.001);
+        assert_eq!(report(world.guest(0)).tracking.stratum, 7);
+        world.run_until(600.0);
+        assert_eq!(report(world.guest(0)).tracking.stratum, 2);
+    });
+}
+
+#[test]
+fn a_server_that_was_disrupted_is_not_followed_until_it_is_right() {
+    let lines = ["server 10.0.0.1 iburst minpoll 4 maxpoll 4", "local stratum 10"];
+    let mut scenario = guest(&lines).server(truthful(), link_local());
+    scenario.guests.push(follower(0.0));
+    let scenario = scenario.at(2000.0, Action::Suspend { guest: 0, away: Duration::from_secs(60) });
+    for_seeds(&scenario, |world| {
+        world.run_until(1990.0);
+        assert_eq!(report(world.guest(1)).tracking.stratum, 3);
+        for second in 2061..2400 {
+            world.run_until(f64::from(second));
+            let error = world.guest(1).clock_error();
+            assert!(error.abs() < 5e-3, "{error} s off at {second} s");
+        }
+        assert_eq!(report(world.guest(1)).tracking.stratum, 3);
+    });
+}
