@@ -232,6 +232,8 @@ struct Load {
     window: usize,
     out: Messages,
     back: Messages,
+    /// The windows have been filled: more on the way would break the interleaved mode.
+    begun: bool,
 }
 
 impl Load {
@@ -248,7 +250,7 @@ impl Load {
             buffer[..request.len()].copy_from_slice(&request);
             part.iov_len = request.len();
         }
-        Self { clients: (0..clients).map(connect).collect(), kind, window, out, back: Messages::new() }
+        Self { clients: (0..clients).map(connect).collect(), kind, window, out, back: Messages::new(), begun: false }
     }
 
     fn refill(&mut self) {
@@ -261,7 +263,9 @@ impl Load {
     fn run(&mut self, for_so_long: Duration) -> u64 {
         let until = time::raw() + for_so_long;
         let (mut valid, mut idle) = (0, 0_u32);
-        self.refill();
+        if !std::mem::replace(&mut self.begun, true) {
+            self.refill();
+        }
         while time::raw() < until {
             idle += 1;
             for i in 0..self.clients.len() {

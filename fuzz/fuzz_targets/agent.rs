@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use paraclock::agent::{Agent, Input, Output, Setup, Surroundings};
 use paraclock::config::{Files, parse_directives};
 use paraclock::core::{Applied, Course, Generation, Reading, Signal, SourceId};
-use paraclock::ntp::Token;
+use paraclock::ntp::{Packet, Token};
 use paraclock::units::{Instant, Offset, Ppm, Timestamp};
 
 #[derive(Arbitrary, Debug)]
@@ -39,7 +39,7 @@ fuzz_target!(|steps: Vec<Step>| {
     let course = Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
     let mut agent = Agent::new(Setup { watch: true, ..Setup::from_config(&config, course) }, Instant::ZERO);
     let mut now = Instant::from_nanos(1);
-    let mut last = (Token(0), [0; 48]);
+    let mut last = (Token(0), Packet::from_iter([0; 48]));
     for step in steps.iter().take(200) {
         match step {
             Step::Wait(millis) => {

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 
 use super::slate::{Notice, Slate};
 use super::{Counter, REST};
-use crate::ntp::{Admitted, Prepared, Request};
+use crate::ntp::{Admitted, Prepared, Reply, Request};
 use crate::sys::server_socket::{BATCH, Batch, ServerSocket};
 use crate::sys::time;
 use crate::units::{Instant, Offset, Timestamp};
@@ -131,6 +131,7 @@ pub(super) struct Desk {
     /// Where replies went whose sending stamps are awaited: the client, the reply's length and its receive timestamp.
     awaited: VecDeque<(SocketAddr, usize, [u8; 8])>,
     looped: Box<[u8; 2048]>,
+    reply: Reply,
     /// Between two replies of a batch: the later ones leave so much later, and say so.
     pace: Duration,
 }
@@ -145,6 +146,7 @@ impl Desk {
             admitted: ArrayVec::new(),
             awaited: VecDeque::with_capacity(AWAITED),
             looped: Box::new([0; 2048]),
+            reply: Reply::new(),
             pace: Duration::ZERO,
         }
     }
@@ -192,7 +194,7 @@ impl Desk {
         let start = time::raw();
         let mut leaves = start;
         for (i, from, admitted) in &self.admitted {
-            let reply = self.batch.reply(*i);
+            let reply = &mut self.reply;
             responder.answer(&self.sight.prepared, admitted, leaves, reply);
             leaves = leaves + self.pace;
             if let (true, Some(receive)) = (admitted.wants_stamp(), reply.get(RECEIVE_AT..).and_then(<[u8]>::first_chunk)) {
@@ -201,7 +203,7 @@ impl Desk {
                 }
                 self.awaited.push_back((*from, reply.len(), *receive));
             }
-            self.batch.queue(*i, &mut self.socket, admitted.wants_stamp());
+            self.batch.queue(*i, &self.reply, &mut self.socket, admitted.wants_stamp());
         }
         drop(responder);
         let unsent = self.batch.send(&mut self.socket);

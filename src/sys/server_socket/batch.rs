@@ -9,11 +9,10 @@ use nix::errno::Errno;
 
 use super::ServerSocket;
 use super::control::{self, Asked, Control, ROOM};
-use crate::ntp::Reply;
 use crate::units::Timestamp;
 
-/// Datagrams received at once.
-pub const BATCH: usize = 64;
+/// Datagrams received at once: as many as the first-level cache holds with all that belongs to them.
+pub const BATCH: usize = 32;
 /// The longest request looked at; a longer one is cut and fails as malformed. Not a power of two, so that requests do not share cache sets.
 const REQUEST: usize = 1024 + 64;
 /// A `sockaddr_in` or `sockaddr_in6`.
@@ -48,8 +47,6 @@ struct Buffers {
     controls: [Control; BATCH],
     parts: [libc::iovec; BATCH],
     headers: [libc::mmsghdr; BATCH],
-    replies: [Reply; BATCH],
-    reply_controls: [Control; BATCH],
     reply_parts: [libc::iovec; BATCH],
     reply_headers: [libc::mmsghdr; BATCH],
 }
@@ -98,8 +95,6 @@ impl Batch {
             controls: [Control([0; ROOM]); BATCH],
             parts: [none; BATCH],
             headers: [header; BATCH],
-            replies: std::array::from_fn(|_| Reply::new()),
-            reply_controls: [Control([0; ROOM]); BATCH],
             reply_parts: [none; BATCH],
             reply_headers: [header; BATCH],
         });
@@ -118,7 +113,6 @@ impl Batch {
                 let reply = &raw mut (*pointer).reply_headers[i].msg_hdr;
                 (*reply).msg_iov = &raw mut (*pointer).reply_parts[i];
                 (*reply).msg_iovlen = 1;
-                (*reply).msg_control = (&raw mut (*pointer).reply_controls[i]).cast();
             }
         }
         // SAFETY: a box is never null.
@@ -178,34 +172,31 @@ impl Batch {
         Some(Datagram { from: buffers.names[i].address()?, stamp: told.stamp, bytes })
     }
 
-    /// Where the reply to request `i` is built. Call [`Batch::queue`] when it is.
-    pub fn reply(&mut self, i: usize) -> &mut Reply {
-        // SAFETY: the only reference while `self` is borrowed mutably; the kernel reads during `send` alone.
-        unsafe { &mut (*self.buffers.as_ptr()).replies[i] }
-    }
-
-    /// The reply to request `i` goes with the next [`Batch::send`]; with `stamp` the kernel is asked when it leaves.
-    pub fn queue(&mut self, i: usize, socket: &mut ServerSocket, stamp: bool) {
+    /// This reply to request `i`, which is not longer, goes with the next [`Batch::send`]; with `stamp` the kernel is asked when it leaves. It takes the
+    /// request's place.
+    pub fn queue(&mut self, i: usize, reply: &[u8], socket: &mut ServerSocket, stamp: bool) {
         let j = self.queued;
-        if j >= BATCH || i >= self.received {
+        if j >= BATCH || i >= self.received || reply.len() > REQUEST {
             return;
         }
         if stamp {
             socket.stamp_sent();
         }
-        // SAFETY: the only reference while `self` is borrowed mutably.
-        let buffers = unsafe { self.buffers.as_mut() };
-        let reply = &mut buffers.replies[i];
-        buffers.reply_parts[j] = libc::iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
+        let home = self.buffers.as_ptr();
+        // SAFETY: in bounds, and addresses alone: nothing is read or written here.
+        let (bytes, name, told) = unsafe { (&raw mut (*home).requests[i], &raw mut (*home).names[i], &raw mut (*home).controls[i]) };
+        // SAFETY: the only reference while `self` is borrowed mutably; the kernel reads during `send` alone.
+        let buffers = unsafe { &mut *home };
+        buffers.requests[i][..reply.len()].copy_from_slice(reply);
+        buffers.reply_parts[j] = libc::iovec { iov_base: bytes.cast(), iov_len: reply.len() };
         let from = if socket.wildcard { self.asked[i] } else { None };
-        let length = control::write(&mut buffers.reply_controls[j], from, stamp && socket.stamps_sent == Some(true));
-        let name = &raw mut buffers.names[i];
+        // What the kernel said has been read: its place is taken too.
+        let length = control::write(&mut buffers.controls[i], from, stamp && socket.stamps_sent == Some(true));
         let asked = &buffers.headers[i].msg_hdr;
         let message = &mut buffers.reply_headers[j].msg_hdr;
         (message.msg_name, message.msg_namelen) = (name.cast(), asked.msg_namelen);
         // A null pointer where there is nothing to say: some test rigs look at it.
-        let control = &raw mut buffers.reply_controls[j];
-        (message.msg_control, message.msg_controllen) = if length > 0 { (control.cast(), length) } else { (ptr::null_mut(), 0) };
+        (message.msg_control, message.msg_controllen) = if length > 0 { (told.cast(), length) } else { (ptr::null_mut(), 0) };
         self.queued += 1;
     }
 

@@ -19,11 +19,9 @@ fn echo(batch: &mut Batch, socket: &mut ServerSocket, stamp: bool) -> usize {
     let count = batch.receive(socket).unwrap();
     for i in 0..count {
         let bytes = batch.datagram(i).unwrap().bytes.to_vec();
-        let reply = batch.reply(i);
-        reply.clear();
-        reply.extend(bytes);
+        let mut reply = bytes;
         reply[0] = b'R';
-        batch.queue(i, socket, stamp);
+        batch.queue(i, &reply, socket, stamp);
     }
     assert_eq!(batch.send(socket), 0);
     count
