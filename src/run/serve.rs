@@ -90,10 +90,8 @@ impl Service {
         }
     }
 
-    fn start_task(&mut self, desk: Desk) {
-        if let Err(error) = desk.socket().set_nonblocking() {
-            return tracing::error!("time cannot be served within the main loop: {error}");
-        }
+    fn start_task(&mut self, mut desk: Desk) {
+        desk.socket_mut().set_nonblocking();
         self.tasks.push(tokio::spawn(serve_here(desk)));
     }
 

@@ -34,6 +34,8 @@ pub struct ServerSocket {
     stamps_sent: Option<bool>,
     /// The batch calls are not there.
     single: bool,
+    /// A read waits for a datagram.
+    waits: bool,
 }
 
 impl ServerSocket {
@@ -86,7 +88,7 @@ impl ServerSocket {
             // Never in fragments, which could be forged one by one; and the kernel need not number the packets.
             never_fragment(&fd);
         }
-        Ok(Self { fd, wildcard, stamps_sent: None, single: false })
+        Ok(Self { fd, wildcard, stamps_sent: None, single: false, waits: true })
     }
 
     /// Asks for stamps of what leaves. Receive stamps come in the same, larger form from then on: only who needs them pays for them.
@@ -118,12 +120,11 @@ impl ServerSocket {
         self.share()
     }
 
-    /// From now on nothing waits: for an event loop.
-    pub fn set_nonblocking(&self) -> io::Result<()> {
+    /// From now on nothing waits: for an event loop. Reads say so each time, whatever becomes of the descriptor's flag.
+    pub fn set_nonblocking(&mut self) {
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
-        let flags = OFlag::from_bits_truncate(fcntl(&self.fd, FcntlArg::F_GETFL)?);
-        fcntl(&self.fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(())
+        self.waits = false;
+        let _ = fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
     }
 
     /// Where it is bound.

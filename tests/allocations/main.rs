@@ -1,6 +1,7 @@
-//! In steady state nothing is allocated: not by the core, and not by the agent around it.
+//! In steady state nothing is allocated: not by the core, not by the agent around it, and not for a packet that is served.
 
 mod counting;
+mod serving;
 mod steady;
 
 use std::time::Duration;
@@ -40,4 +41,14 @@ fn readings_and_answers_through_the_agent_allocate_nothing() {
     let (done, asked) = allocations(|| steady.live(Duration::from_secs(1600)));
     assert!(done.readings > 1500 && done.answers > 90, "{done:?}");
     assert_eq!(asked, 0, "{done:?} allocated");
+}
+
+#[test]
+fn a_packet_that_is_served_allocates_nothing() {
+    let mut desk = serving::Desk::new();
+    // Until every client has been seen, the table grows.
+    desk.serve(200);
+    let (replies, asked) = allocations(|| desk.serve(500));
+    assert!(replies > 15_000, "{replies} replies");
+    assert_eq!(asked, 0, "{replies} replies allocated");
 }

@@ -155,6 +155,10 @@ impl Desk {
         &self.socket
     }
 
+    pub(super) const fn socket_mut(&mut self) -> &mut ServerSocket {
+        &mut self.socket
+    }
+
     /// Serves until the slate says stop.
     pub(super) fn serve(&mut self) {
         let mut said = false;

@@ -134,10 +134,11 @@ impl Batch {
         let fd = socket.as_raw_fd();
         // SAFETY: the headers point to buffers of the lengths they say, which live as long as `self`.
         let headers = unsafe { &raw mut (*self.buffers.as_ptr()).headers[0] };
+        let flags = if socket.waits { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
         if !socket.single {
             let most = libc::c_uint::try_from(BATCH).unwrap_or(1);
             // SAFETY: as above; BATCH headers follow the pointer.
-            let received = unsafe { libc::recvmmsg(fd, headers, most, libc::MSG_WAITFORONE, ptr::null_mut()) };
+            let received = unsafe { libc::recvmmsg(fd, headers, most, flags, ptr::null_mut()) };
             match Errno::result(received) {
                 Ok(received) => {
                     self.received = usize::try_from(received).unwrap_or(0);
@@ -149,7 +150,7 @@ impl Batch {
             }
         }
         // SAFETY: as above, for the first header.
-        let length = Errno::result(unsafe { libc::recvmsg(fd, &raw mut (*headers).msg_hdr, 0) })?;
+        let length = Errno::result(unsafe { libc::recvmsg(fd, &raw mut (*headers).msg_hdr, flags & libc::MSG_DONTWAIT) })?;
         // SAFETY: in bounds, no other reference.
         unsafe { (*headers).msg_len = libc::c_uint::try_from(length).unwrap_or(0) };
         (self.received, self.used) = (1, 1);

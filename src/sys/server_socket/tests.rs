@@ -106,7 +106,7 @@ fn clients_are_steered_by_address_alone() {
     assert_eq!(sockets.len(), 4, "this kernel shares ports");
     let bound = sockets[0].local_address().unwrap();
     let mut batch = Batch::new();
-    sockets.iter().for_each(|s| s.set_nonblocking().unwrap());
+    sockets.iter_mut().for_each(ServerSocket::set_nonblocking);
     let mut taken = [0; 4];
     for host in 1..=40 {
         for _ in 0..3 {
@@ -125,7 +125,7 @@ fn clients_of_ipv6_too() {
     let Ok(mut sockets) = ServerSocket::open("[::1]:0".parse().unwrap(), None, 2) else { return };
     let bound = sockets[0].local_address().unwrap();
     let mut batch = Batch::new();
-    sockets.iter().for_each(|s| s.set_nonblocking().unwrap());
+    sockets.iter_mut().for_each(ServerSocket::set_nonblocking);
     for _ in 0..20 {
         UdpSocket::bind("[::1]:0").unwrap().send_to(b"request", bound).unwrap();
     }
