@@ -85,8 +85,8 @@ impl Ears {
         if let Some(clock) = &self.clock {
             while let Poll::Ready(Ok(mut guard)) = clock.poll_read_ready(context) {
                 match guard.try_io(|timer| timer.get_ref().take()) {
-                    Ok(Ok(true)) => return Poll::Ready(News::ClockSet),
-                    Ok(Ok(false)) | Err(_) => {}
+                    Ok(Ok(())) => return Poll::Ready(News::ClockSet),
+                    Err(_) => {}
                     Ok(Err(_)) => {
                         self.clock = None;
                         return Poll::Ready(News::ClockSet);

@@ -29,14 +29,14 @@ impl ClockSet {
         Ok(ear)
     }
 
-    /// True if the clock was set since the last call; listens on.
+    /// Returns if the clock was set since the last call; listens on.
     ///
     /// # Errors
     /// `WouldBlock` if it was not; what the kernel says if it cannot listen any more.
-    pub fn take(&self) -> io::Result<bool> {
+    pub fn take(&self) -> io::Result<()> {
         match self.0.wait() {
-            Ok(()) => Ok(false),
-            Err(Errno::ECANCELED) => self.arm().map(|()| true),
+            // The call takes the cancellation for an end.
+            Ok(()) | Err(Errno::ECANCELED) => self.arm(),
             Err(errno) => Err(errno.into()),
         }
     }
