@@ -212,6 +212,10 @@ impl Agent {
         if published.differs_from(&self.published) {
             // How wrong the clock can be costs more to say than everything else, and is no news by itself.
             self.published = Published { clock: self.core.bounds(now).1, ..published };
+            if published.status != Status::Disrupted {
+                // What is told late is told once, after what was done about it.
+                self.outputs.retain(|output| *output != Output::Publish);
+            }
             self.outputs.push_back(Output::Publish);
         }
     }

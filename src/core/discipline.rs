@@ -10,6 +10,10 @@ use crate::units::{Offset, Ppm, duration};
 
 /// Errors above this many sigmas are certain: they are removed quickly.
 const CERTAIN_SIGMAS: f64 = 10.0;
+/// After a disruption the first so many updates remove what exceeds so many sigmas: the first measurement was stepped to,
+/// however poor it was.
+const SETTLING: u32 = 4;
+const SETTLING_SIGMAS: f64 = 2.0;
 /// Over how much of sigma of phase / sigma of frequency: the error that is left in the phase costs as much as the
 /// slew costs in frequency where this is 1; less is in favour of phase.
 const SPREAD: f64 = 0.34;
@@ -55,18 +59,21 @@ pub(super) struct Discipline {
     max_slew: Ppm,
     updates: u32,
     step_once: bool,
+    /// So many more updates follow a step on a first measurement, which may have been a poor one.
+    settling: u32,
 }
 
 impl Discipline {
     /// Nothing done yet.
     #[must_use]
     pub(super) const fn new(makestep: Option<Makestep>, max_slew: Ppm) -> Self {
-        Self { makestep, max_slew, updates: 0, step_once: false }
+        Self { makestep, max_slew, updates: 0, step_once: false, settling: 0 }
     }
 
     /// The next update may step whatever `makestep` says: the clock is known to be wrong.
     pub(super) const fn allow_one_step(&mut self) {
         self.step_once = true;
+        self.settling = SETTLING;
     }
 
     /// The order for a clock that is `remaining` seconds behind the line (negative: ahead),
@@ -98,7 +105,10 @@ impl Discipline {
         let sigmas = size / doubt.phase.max(1e-9);
         // At the start it is the frequency that is not known: nothing is gained by waiting.
         let starting = doubt.frequency > UNKNOWN && doubt.frequency * interval > 2.0 * doubt.phase;
-        let certain = occasion == Occasion::Restore || starting || (sigmas > CERTAIN_SIGMAS && size > 1e-6);
+        let settling = occasion == Occasion::Update && self.settling > 0;
+        self.settling -= u32::from(settling);
+        let doubtful = if settling { SETTLING_SIGMAS } else { CERTAIN_SIGMAS };
+        let certain = occasion == Occasion::Restore || starting || (sigmas > doubtful && size > 1e-6);
         let over = if certain {
             // Exponential approach, never slower than spreading it would be.
             FAST_TIME.min(interval)
