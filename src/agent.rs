@@ -611,7 +611,7 @@ impl Agent {
 fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) -> Published {
     let (status, since) = core.status();
     let line = core.line_bound();
-    let trusted = matches!(status, Status::Synchronised | Status::Holdover) && line.is_known();
+    let trusted = status.keeps_time() && line.is_known();
     let reference = core.reference();
     let snapshot = Snapshot {
         line: *core.line(),

@@ -304,6 +304,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// True while the time is known within a bound: sources are followed, or were until lately.
+    #[must_use]
+    pub const fn keeps_time(self) -> bool {
+        matches!(self, Self::Synchronised | Self::Holdover)
+    }
+
     /// Lower-case word for tables, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

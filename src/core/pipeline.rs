@@ -7,6 +7,7 @@ mod bounds;
 mod disruption;
 mod leap;
 mod selection;
+mod views;
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::filter::{Filter, Update};
 use super::line::Line;
 use super::select::Claim;
 use leap::LeapSecond;
-use selection::claim;
+pub use views::SourceView;
 
 use crate::config::{ForeignStep, Makestep, SelectOptions};
 use crate::units::{Bound, Instant, Leap, Offset, Ppm, Stratum, Timescale, duration, nanos};
@@ -29,12 +30,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const COMBINE_LIMIT: f64 = 3.0;
 /// A source that varies by more than this many seconds is not followed (chrony's default `maxjitter`).
 const MAX_JITTER: f64 = 1.0;
-/// What a suspend adds to the error: the kernel's sleep time comes from a clock with whole seconds.
-const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
 /// A saved frequency is not believed closer than this: another start, or another host, calibrates anew.
 const SAVED_SKEW: Ppm = Ppm::new(5.0);
-/// An oscillator that stood still, and cooled down, comes back with another rate, beside what it wandered meanwhile.
-const SLEEP_SIGMA: Ppm = Ppm::new(1.0);
 /// What a change of clocksource or host may do to the timebase's rate.
 const NEW_RATE_SIGMA: Ppm = Ppm::new(50.0);
 /// The kernel may have changed its clocksource so long before we hear of it: it is looked up every 10 s, when there is time.
@@ -109,33 +106,6 @@ struct Tracked {
     jumped: Option<Instant>,
     /// What a source of unknown timescale agreed with: the timescale that it counts as, and whose that is.
     counts_as: Option<(Timescale, SourceId)>,
-}
-
-/// What tables and metrics show of one source.
-#[derive(Clone, Copy, Debug)]
-pub struct SourceView {
-    /// Its state.
-    pub state: SourceState,
-    /// How it may be used: as configured, but `noselect` once it turned out to carry no time.
-    pub options: SelectOptions,
-    /// Its last valid sample.
-    pub last: Option<Sample>,
-    /// That sample against the clock as it was then, seconds; positive when the source was ahead.
-    pub measured: f64,
-    /// The estimate against the clock now; positive when the source is ahead.
-    pub offset: f64,
-    /// One sigma of it.
-    pub sigma: f64,
-    /// Half the width of the interval the source vouches for, root distance included.
-    pub distance: f64,
-    /// That interval against the clock now; positive where the source is ahead.
-    pub interval: (f64, f64),
-    /// Root mean square of innovations.
-    pub jitter: f64,
-    /// Samples, runs, span.
-    pub statistics: (usize, usize, Duration),
-    /// Frequency against the timebase and one sigma.
-    pub frequency: (Ppm, Ppm),
 }
 
 /// What the combined reference looks like, for servers and tables.
@@ -282,6 +252,10 @@ impl Core {
     /// The order that begins the work: the plain frequency, and nothing claimed yet.
     #[must_use]
     pub fn start(&mut self, now: Instant) -> Decision {
+        self.decide_plainly(now)
+    }
+
+    fn decide_plainly(&mut self, now: Instant) -> Decision {
         let plain = self.plain();
         self.decide(now, Some(plain))
     }
@@ -348,8 +322,7 @@ impl Core {
         }
         if let Update::Jumped(by) = update {
             if self.on_jump(now, sample.source, by) {
-                let plain = self.plain();
-                return self.decide(now, Some(plain));
+                return self.decide_plainly(now);
             }
         }
         let correction = self.evaluate(now, Some(sample.source));
@@ -371,21 +344,12 @@ impl Core {
                 self.decide(now, correction)
             }
             Signal::Suspended { slept } => {
-                self.line = self.line.shifted(slept.into());
-                self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
-                self.disrupt(now, true);
-                for source in &mut self.sources {
-                    let wandered = (source.filter.wander2() * slept.as_secs_f64()).sqrt();
-                    let sigma = Ppm::from_ratio(SLEEP_SIGMA.ratio().hypot(wandered));
-                    source.filter.doubt_frequency(now, sigma, Duration::ZERO);
-                }
-                let plain = self.plain();
-                self.decide(now, Some(plain))
+                self.sleep(now, slept);
+                self.decide_plainly(now)
             }
             Signal::Generation { .. } | Signal::Restored => {
                 self.move_house(now);
-                let plain = self.plain();
-                self.decide(now, Some(plain))
+                self.decide_plainly(now)
             }
             Signal::ClocksourceChanged => {
                 for source in &mut self.sources {
@@ -420,8 +384,7 @@ impl Core {
 
     fn on_tick(&mut self, now: Instant) -> Decision {
         if self.on_silence(now) {
-            let plain = self.plain();
-            return self.decide(now, Some(plain));
+            return self.decide_plainly(now);
         }
         let waited = self.status != Status::Synchronised && self.first_sample.is_some_and(|first| now >= first + GRACE);
         let lost = matches!(self.status, Status::Unsynchronised | Status::Disrupted);
@@ -544,99 +507,5 @@ impl Core {
         let silence = self.suspected.map(|since| since + GRACE);
         let next = [self.course.until, grace, silence].into_iter().flatten().min();
         Decision { adjustment, ask: std::mem::take(&mut self.ask), next }
-    }
-
-    /// The line.
-    #[must_use]
-    pub const fn line(&self) -> &Line {
-        &self.line
-    }
-
-    /// The clock's course as last reported.
-    #[must_use]
-    pub const fn course(&self) -> &Course {
-        &self.course
-    }
-
-    /// The state of time and since when.
-    #[must_use]
-    pub const fn status(&self) -> (Status, Instant) {
-        (self.status, self.status_since)
-    }
-
-    /// How wrong the line can be.
-    #[must_use]
-    pub const fn line_bound(&self) -> Bound {
-        self.line_bound
-    }
-
-    /// How wrong the line and the clock can be, as of `now`.
-    #[must_use]
-    pub fn bounds(&self, now: Instant) -> (Bound, Bound) {
-        (self.line_bound, self.clock_bound(now))
-    }
-
-    /// What is followed; kept through hold-over.
-    #[must_use]
-    pub const fn reference(&self) -> Option<&Reference> {
-        self.reference.as_ref()
-    }
-
-    /// One sigma of the line's frequency.
-    #[must_use]
-    pub const fn skew(&self) -> Ppm {
-        Ppm::from_ratio(self.skew)
-    }
-
-    /// One sigma of the line's phase in seconds; infinite before the first update.
-    #[must_use]
-    pub const fn sigma(&self) -> f64 {
-        self.sigma
-    }
-
-    /// For the poll interval: how many sigmas the source's last sample was off, and its gain
-    /// (how much of what is known a sample brings).
-    #[must_use]
-    pub fn outlook(&self, id: SourceId) -> (f64, f64) {
-        self.sources.iter().find(|s| s.id == id).map_or((0.0, 0.0), |source| (source.surprise, source.filter.gain()))
-    }
-
-    /// A source's state; `Waiting` for one that is not known.
-    #[must_use]
-    pub fn state(&self, id: SourceId) -> SourceState {
-        self.sources.iter().find(|s| s.id == id).map_or(SourceState::Waiting, |s| s.state)
-    }
-
-    /// The last sample of a source.
-    #[must_use]
-    pub fn last_sample(&self, id: SourceId) -> Option<&Sample> {
-        self.sources.iter().find(|s| s.id == id).and_then(|s| s.last.as_ref())
-    }
-
-    /// What is known of one source.
-    #[must_use]
-    pub fn source(&self, id: SourceId, now: Instant) -> Option<SourceView> {
-        let source = self.sources.iter().find(|s| s.id == id)?;
-        let clock = self.course.at(now);
-        let (offset, interval, sigma) = if source.filter.is_set() {
-            let claim = claim(source, clock, now);
-            (claim.middle, (claim.low, claim.high), source.filter.sigma(now))
-        } else {
-            (0.0, (0.0, 0.0), 0.0)
-        };
-        let (frequency, variance) = source.filter.frequency();
-        Some(SourceView {
-            state: source.state,
-            options: source.options,
-            last: source.last,
-            measured: source.last_residual,
-            offset,
-            sigma,
-            distance: (interval.1 - interval.0) / 2.0,
-            interval,
-            jitter: source.filter.jitter(),
-            statistics: source.filter.statistics(),
-            frequency: (Ppm::from_ratio(frequency), Ppm::from_ratio(variance.sqrt())),
-        })
     }
 }

@@ -299,7 +299,7 @@ impl Story {
         let delay = sample.delay.as_secs_f64();
         source.least_delay = if source.samples == 0 { delay } else { source.least_delay.min(delay) };
         source.samples += 1;
-        if !matches!(self.last.status, Status::Synchronised | Status::Holdover) {
+        if !self.last.status.keeps_time() {
             return;
         }
         source.believed += 1;

@@ -40,7 +40,7 @@ impl Core {
     }
 
     pub(super) fn announcement(&self, now: Instant, correction: &Correction) -> Announcement {
-        let synchronised = matches!(self.status, Status::Synchronised | Status::Holdover) && self.line_bound.is_known();
+        let synchronised = self.status.keeps_time() && self.line_bound.is_known();
         let (away, rate) = match *correction {
             Correction::Step { .. } => (0.0, 0.0),
             Correction::Slew { offset, over, .. } => {

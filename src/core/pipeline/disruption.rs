@@ -8,8 +8,12 @@ use std::time::Duration;
 use super::selection::claim;
 use super::{Core, GRACE, NEW_RATE_SIGMA, Tracked};
 use crate::core::event::{SourceId, SourceState, Status};
-use crate::units::{Bound, Instant, Offset};
+use crate::units::{Bound, Instant, Offset, Ppm};
 
+/// What a suspend adds to the error: the kernel's sleep time comes from a clock with whole seconds.
+const SUSPEND_MARGIN: Duration = Duration::from_secs(2);
+/// An oscillator that stood still, and cooled down, comes back with another rate, beside what it wandered meanwhile.
+const SLEEP_SIGMA: Ppm = Ppm::new(1.0);
 /// A server's jump of less than this is an error like others: slewing it away takes seconds.
 const JUMP: Offset = Offset::from_nanos(500_000_000);
 /// A device has no path that could hide so much: less than this is slewed away within a tenth of a second.
@@ -20,14 +24,9 @@ const TOGETHER: Duration = Duration::from_secs(64);
 
 impl Core {
     /// Phase is not known any more: wait for the first agreement.
-    pub(super) fn disrupt(&mut self, now: Instant, same_machine: bool) {
+    fn disrupt(&mut self, now: Instant) {
         for source in &mut self.sources {
             source.filter.reset();
-            if !same_machine {
-                // Another host may smear where the last one did not.
-                source.counts_as = None;
-                source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
-            }
             if !source.options.noselect {
                 source.state = SourceState::Waiting;
             }
@@ -42,27 +41,48 @@ impl Core {
         self.ask = true;
     }
 
+    /// The machine slept: the same counter, and about the time that the kernel says.
+    pub(super) fn sleep(&mut self, now: Instant, slept: Duration) {
+        self.line = self.line.shifted(slept.into());
+        self.line_bound = self.line_bound.widened(SUSPEND_MARGIN);
+        self.disrupt(now);
+        for source in &mut self.sources {
+            let wandered = (source.filter.wander2() * slept.as_secs_f64()).sqrt();
+            let sigma = Ppm::from_ratio(SLEEP_SIGMA.ratio().hypot(wandered));
+            source.filter.doubt_frequency(now, sigma, Duration::ZERO);
+        }
+    }
+
     /// Migrated or restored: another host, another counter, and another time.
     pub(super) fn move_house(&mut self, now: Instant) {
         if self.line_bound.is_known() {
             self.moved = Some((self.line, self.line_bound, now));
         }
-        self.disrupt(now, false);
+        self.give_up(now);
+    }
+
+    /// Nothing is known any more, not even on which machine this is.
+    fn give_up(&mut self, now: Instant) {
+        self.disrupt(now);
+        for source in &mut self.sources {
+            // Another host may smear where the last one did not.
+            source.counts_as = None;
+            source.filter.doubt_frequency(now, NEW_RATE_SIGMA, Duration::ZERO);
+        }
         self.line_bound = Bound::UNKNOWN;
     }
 
     /// A source proved itself wrong by `by`. True if that means that time was disrupted.
     pub(super) fn on_jump(&mut self, now: Instant, id: SourceId, by: Offset) -> bool {
-        let followed = matches!(self.status, Status::Synchronised | Status::Holdover);
         let Some(source) = self.sources.iter_mut().find(|s| s.id == id) else { return false };
         let least = if source.local { DEVICE_JUMP } else { JUMP };
-        if by.abs() < least.abs() || !followed {
+        if by.abs() < least.abs() || !self.status.keeps_time() {
             return false;
         }
-        use SourceState::{Combined, NotPreferred, Outclassed, Selected};
-        let believed = matches!(source.state, Combined | NotPreferred | Outclassed | Selected);
+        let believed = source.is_survivor();
         source.jumped = Some(now);
         if self.is_refuted(now, None) {
+            self.give_up(now);
             return true;
         }
         if believed {
@@ -75,19 +95,19 @@ impl Core {
     /// Those that were asked when a source jumped have had their time to answer: who did not has no say. True if that means
     /// that time was disrupted.
     pub(super) fn on_silence(&mut self, now: Instant) -> bool {
-        match self.suspected {
-            Some(since) if now >= since + GRACE => {
-                self.suspected = None;
-                matches!(self.status, Status::Synchronised | Status::Holdover) && self.is_refuted(now, Some(since))
-            }
-            _ => false,
+        let Some(since) = self.suspected.filter(|&since| now >= since + GRACE) else { return false };
+        self.suspected = None;
+        let refuted = self.status.keeps_time() && self.is_refuted(now, Some(since));
+        if refuted {
+            self.give_up(now);
         }
+        refuted
     }
 
-    /// Whether those that jumped away from the line refute it; then nothing is known any more. More than half do. So does one
+    /// Whether those that jumped away from the line refute it. More than half do. So does one
     /// half if nobody but devices stands against it: these may stand still with the machine, servers cannot. With `since`, who
     /// has not been heard since then does not count.
-    fn is_refuted(&mut self, now: Instant, since: Option<Instant>) -> bool {
+    fn is_refuted(&self, now: Instant, since: Option<Instant>) -> bool {
         let (origin, half) = (self.line.at(now), self.line_bound.at(now).as_secs_f64());
         let voting = |s: &&Tracked| !s.options.noselect && s.reachable && s.synchronised && !s.stopped && s.filter.is_set();
         let trusted = self.sources.iter().any(|s| voting(&s) && s.options.trust);
@@ -101,12 +121,7 @@ impl Core {
                 servers += usize::from(!voter.local);
             }
         }
-        let refuted = jumped > steady || (jumped > 0 && jumped == steady && servers == 0);
-        if refuted {
-            self.disrupt(now, false);
-            self.line_bound = Bound::UNKNOWN;
-        }
-        refuted
+        jumped > steady || (jumped > 0 && jumped == steady && servers == 0)
     }
 
     /// Somebody may know that time was disrupted: ask, but not again and again.

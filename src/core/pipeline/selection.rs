@@ -264,7 +264,7 @@ impl Tracked {
         })
     }
 
-    const fn is_survivor(&self) -> bool {
+    pub(super) const fn is_survivor(&self) -> bool {
         matches!(self.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
     }
 }

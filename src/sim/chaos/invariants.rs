@@ -222,7 +222,7 @@ impl Watch {
         if machine.clock().course() != *core.course() {
             return Err(format!("the agent believes the clock on {:?}, which is on {:?}", core.course(), machine.clock().course()));
         }
-        let trusted = matches!(status, Status::Synchronised | Status::Holdover);
+        let trusted = status.keeps_time();
         let served = (published.snapshot.leap != Leap::Unsynchronised, published.snapshot.stratum < Stratum::UNSYNCHRONISED);
         if served != (trusted, trusted) || published.selected.is_some() != trusted {
             return Err(format!("{status:?}, but {:?} of stratum {:?} is served", published.snapshot.leap, published.snapshot.stratum));
@@ -288,7 +288,7 @@ fn report(machine: &Machine) -> Result<(), String> {
     if let Some(wrong) = numbers.iter().find(|n| !n.is_finite()) {
         return Err(format!("{wrong} is reported: {t:?} {:?}", report.sources));
     }
-    let trusted = matches!(status, Status::Synchronised | Status::Holdover);
+    let trusted = status.keeps_time();
     if t.status != status.as_str() || (t.stratum > 0) != trusted || (t.leap != Leap::Unsynchronised.as_str()) != trusted {
         return Err(format!("{status:?}, but reported is {t:?}"));
     }
