@@ -24,7 +24,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::config::{SelectOptions, ServerDirective};
-use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, Signal, SourceId, SourceState, Status};
+use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
@@ -411,91 +411,6 @@ impl Agent {
         let Some(i) = self.sources.iter().position(|s| s.id == id) else { return };
         if let Kind::Local(clock) = &mut self.sources[i].kind {
             clock.hurry(now);
-            self.poll_source(now, i);
-        }
-    }
-
-    fn on_signal(&mut self, now: Instant, signal: Signal, kvm: bool) {
-        self.core.pass_leap(now);
-        match signal {
-            // The kernel itself sets the clock when it wakes from a suspend.
-            Signal::ClockSet { .. } if self.woke.is_some_and(|woke| now < woke + WATCH) => {}
-            // And when a leap second comes that it was told of.
-            Signal::ClockSet { .. } if self.core.leaped().is_some_and(|at| now < at + WATCH * 2) => {}
-            Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
-            Signal::Suspended { .. } => self.woke = Some(now),
-            Signal::Stalled { .. } => self.totals.stalls += 1,
-            Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
-            Signal::Generation { .. } | Signal::Restored => {}
-        }
-        let Some((witness, kind)) = disruption::told_by(&signal, kvm) else {
-            self.consult(now, Event::Signal(signal));
-            return;
-        };
-        let slept_only = self.disruption.is_some_and(|event| event.kind == DisruptionKind::Suspend);
-        let known = self.disruption.as_mut().is_some_and(|event| event.is_told_again(witness, kind, now));
-        // How long the machine slept must be known even if it is known that something happened; and that it woke elsewhere.
-        if !known || slept_only || kind == DisruptionKind::Suspend {
-            if !known {
-                self.begin_disruption(now, witness, kind);
-            }
-            self.consult(now, Event::Signal(signal));
-        }
-    }
-
-    fn begin_disruption(&mut self, now: Instant, witness: Witness, kind: DisruptionKind) {
-        self.count_disruption(now, true);
-        let number = self.disruption.map_or(1, |event| event.number + 1);
-        self.disruption = Some(Disruption::new(number, witness, kind, now));
-    }
-
-    /// The core may have found a disruption by itself, or seen the end of one. Whoever reads what is published hears of it
-    /// before the clock and the sources do.
-    fn follow_disruption(&mut self, now: Instant) {
-        let (status, since) = self.core.status();
-        let before = self.published.status;
-        if status == Status::Disrupted {
-            if before != Status::Disrupted || self.published.since != since {
-                // What devices told has been noted before the core was asked.
-                if self.disruption.is_none_or(|event| event.since < since) {
-                    self.begin_disruption(now, Witness::Sources, DisruptionKind::Jump);
-                }
-                self.publish(now);
-            }
-        } else if let Some(event) = self.disruption.as_mut().filter(|event| event.recovered.is_none()) {
-            if status == Status::Synchronised {
-                event.recovered = Some(now);
-            }
-        }
-    }
-
-    fn count_disruption(&mut self, now: Instant, superseded: bool) {
-        let Some(event) = &mut self.disruption else { return };
-        if event.is_to_be_counted(now, superseded) {
-            let total = match event.kind {
-                DisruptionKind::Restore => &mut self.totals.restores,
-                DisruptionKind::Migration => &mut self.totals.migrations,
-                DisruptionKind::Suspend => &mut self.totals.suspends,
-                DisruptionKind::Jump => &mut self.totals.jumps,
-            };
-            *total += 1;
-        }
-    }
-
-    /// The last disruption.
-    #[must_use]
-    pub const fn disruption(&self) -> Option<&Disruption> {
-        self.disruption.as_ref()
-    }
-
-    fn ask_everybody(&mut self, now: Instant) {
-        for source in &mut self.sources {
-            match &mut source.kind {
-                Kind::Ntp(association) => self.outputs.extend(association.hurry(now).map(Output::Close)),
-                Kind::Local(clock) => clock.hurry(now),
-            }
-        }
-        for i in 0..self.sources.len() {
             self.poll_source(now, i);
         }
     }

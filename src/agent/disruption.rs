@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use crate::core::Signal;
+use super::{Agent, Kind, Output, WATCH};
+use crate::core::{Event, Signal, Status};
 use crate::units::{Instant, Offset};
 
 /// Different witnesses tell of the same event within this: the slowest is read once a second or so.
@@ -99,14 +100,14 @@ pub struct Disruption {
 
 impl Disruption {
     /// The first witness tells.
-    pub(super) fn new(number: u64, witness: Witness, kind: DisruptionKind, now: Instant) -> Self {
+    fn new(number: u64, witness: Witness, kind: DisruptionKind, now: Instant) -> Self {
         let mut told = [None; Witness::ALL.len()];
         told[witness as usize] = Some(now);
         Self { number, kind, since: now, recovered: None, stepped: None, told, counted: false }
     }
 
     /// True if what another witness tells is this event, which is now better known.
-    pub(super) fn is_told_again(&mut self, witness: Witness, kind: DisruptionKind, now: Instant) -> bool {
+    fn is_told_again(&mut self, witness: Witness, kind: DisruptionKind, now: Instant) -> bool {
         let told = &mut self.told[witness as usize];
         if told.is_some() || now > self.since + ONE_EVENT {
             return false;
@@ -119,7 +120,7 @@ impl Disruption {
     }
 
     /// True once: when everything is known of what it was.
-    pub(super) fn is_to_be_counted(&mut self, now: Instant, superseded: bool) -> bool {
+    fn is_to_be_counted(&mut self, now: Instant, superseded: bool) -> bool {
         let known = superseded || now > self.since + ONE_EVENT;
         let news = known && !self.counted;
         self.counted |= known;
@@ -133,7 +134,7 @@ impl Disruption {
 }
 
 /// What a signal of a device or the kernel says of disruptions; `kvm` if it comes from the kvm-clock page.
-pub(super) const fn told_by(signal: &Signal, kvm: bool) -> Option<(Witness, DisruptionKind)> {
+const fn told_by(signal: &Signal, kvm: bool) -> Option<(Witness, DisruptionKind)> {
     match signal {
         Signal::Generation { from, to } => {
             let restored = match (from.vm_generation, to.vm_generation) {
@@ -146,6 +147,93 @@ pub(super) const fn told_by(signal: &Signal, kvm: bool) -> Option<(Witness, Disr
         Signal::Restored => Some((Witness::GenerationId, DisruptionKind::Restore)),
         Signal::Suspended { .. } => Some((Witness::Suspend, DisruptionKind::Suspend)),
         Signal::ClockSet { .. } | Signal::Stalled { .. } | Signal::ClocksourceChanged => None,
+    }
+}
+
+impl Agent {
+    pub(super) fn on_signal(&mut self, now: Instant, signal: Signal, kvm: bool) {
+        self.core.pass_leap(now);
+        match signal {
+            // The kernel itself sets the clock when it wakes from a suspend.
+            Signal::ClockSet { .. } if self.woke.is_some_and(|woke| now < woke + WATCH) => {}
+            // And when a leap second comes that it was told of.
+            Signal::ClockSet { .. } if self.core.leaped().is_some_and(|at| now < at + WATCH * 2) => {}
+            Signal::ClockSet { .. } => self.totals.foreign_steps += 1,
+            Signal::Suspended { .. } => self.woke = Some(now),
+            Signal::Stalled { .. } => self.totals.stalls += 1,
+            Signal::ClocksourceChanged => self.totals.clocksource_changes += 1,
+            Signal::Generation { .. } | Signal::Restored => {}
+        }
+        let Some((witness, kind)) = told_by(&signal, kvm) else {
+            self.consult(now, Event::Signal(signal));
+            return;
+        };
+        let slept_only = self.disruption.is_some_and(|event| event.kind == DisruptionKind::Suspend);
+        let known = self.disruption.as_mut().is_some_and(|event| event.is_told_again(witness, kind, now));
+        // How long the machine slept must be known even if it is known that something happened; and that it woke elsewhere.
+        if !known || slept_only || kind == DisruptionKind::Suspend {
+            if !known {
+                self.begin_disruption(now, witness, kind);
+            }
+            self.consult(now, Event::Signal(signal));
+        }
+    }
+
+    fn begin_disruption(&mut self, now: Instant, witness: Witness, kind: DisruptionKind) {
+        self.count_disruption(now, true);
+        let number = self.disruption.map_or(1, |event| event.number + 1);
+        self.disruption = Some(Disruption::new(number, witness, kind, now));
+    }
+
+    /// The core may have found a disruption by itself, or seen the end of one. Whoever reads what is published hears of it
+    /// before the clock and the sources do.
+    pub(super) fn follow_disruption(&mut self, now: Instant) {
+        let (status, since) = self.core.status();
+        let before = self.published.status;
+        if status == Status::Disrupted {
+            if before != Status::Disrupted || self.published.since != since {
+                // What devices told has been noted before the core was asked.
+                if self.disruption.is_none_or(|event| event.since < since) {
+                    self.begin_disruption(now, Witness::Sources, DisruptionKind::Jump);
+                }
+                self.publish(now);
+            }
+        } else if let Some(event) = self.disruption.as_mut().filter(|event| event.recovered.is_none()) {
+            if status == Status::Synchronised {
+                event.recovered = Some(now);
+            }
+        }
+    }
+
+    pub(super) fn count_disruption(&mut self, now: Instant, superseded: bool) {
+        let Some(event) = &mut self.disruption else { return };
+        if event.is_to_be_counted(now, superseded) {
+            let total = match event.kind {
+                DisruptionKind::Restore => &mut self.totals.restores,
+                DisruptionKind::Migration => &mut self.totals.migrations,
+                DisruptionKind::Suspend => &mut self.totals.suspends,
+                DisruptionKind::Jump => &mut self.totals.jumps,
+            };
+            *total += 1;
+        }
+    }
+
+    /// The last disruption.
+    #[must_use]
+    pub const fn disruption(&self) -> Option<&Disruption> {
+        self.disruption.as_ref()
+    }
+
+    pub(super) fn ask_everybody(&mut self, now: Instant) {
+        for source in &mut self.sources {
+            match &mut source.kind {
+                Kind::Ntp(association) => self.outputs.extend(association.hurry(now).map(Output::Close)),
+                Kind::Local(clock) => clock.hurry(now),
+            }
+        }
+        for i in 0..self.sources.len() {
+            self.poll_source(now, i);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Files, LogKind};
+use crate::core::Signal;
 use crate::core::{Course, Generation, ReadError, Reading};
 use crate::units::{NtpTimestamp, Offset, Timestamp};
 use crate::wire::ntp::{Header, NtpShort};

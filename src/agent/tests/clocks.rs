@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::RefclockDirective;
+use crate::core::Signal;
 
 fn directive(line: &str) -> Box<RefclockDirective> {
     Box::new(setup(&[line]).refclocks.remove(0))
