@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::registered::register;
 use crate::core::SourceId;
 use crate::refclock::Refclock;
 use crate::sys::clock_set::ClockSet;
@@ -50,8 +51,8 @@ pub(super) struct Ears {
 impl Ears {
     /// Listens to what there is; `clock` if somebody else than we could set the clock that we steer.
     pub(super) fn open(clock: bool) -> Self {
-        let clock = clock.then(|| said("steps of the clock by others", ClockSet::listen().and_then(register))).flatten();
-        let uevents = said("the kernel's word of restores", Uevents::listen().and_then(register));
+        let clock = clock.then(|| said("steps of the clock by others", ClockSet::listen().and_then(readable))).flatten();
+        let uevents = said("the kernel's word of restores", Uevents::listen().and_then(readable));
         Self { clock, uevents, ..Self::default() }
     }
 
@@ -66,7 +67,7 @@ impl Ears {
         if let Some(i) = known {
             self.refclocks.swap_remove(i);
         }
-        match wanted.map(|fd| register(Borrowed(fd))) {
+        match wanted.map(|fd| readable(Borrowed(fd))) {
             Some(Ok(fd)) => self.refclocks.push((source, fd)),
             // Drivers before Linux 6.17 know no poll.
             Some(Err(_)) => self.deaf.push(source),
@@ -125,12 +126,10 @@ impl Ears {
     }
 }
 
-/// The one registration of a descriptor.
-#[expect(deprecated, reason = "the successor is unsafe; the owner keeps its descriptor open and unchanged")]
-fn register<T: AsRawFd>(what: T) -> io::Result<AsyncFd<T>> {
-    AsyncFd::with_interest(what, Interest::READABLE)
-}
-
 fn said<T>(what: &str, result: io::Result<T>) -> Option<T> {
     result.inspect_err(|error| tracing::info!("cannot hear at once of {what} ({error}): finding out by looking")).ok()
+}
+
+fn readable<T: AsRawFd>(what: T) -> io::Result<AsyncFd<T>> {
+    register(what, Interest::READABLE)
 }

@@ -22,6 +22,7 @@ use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
+use super::registered::register;
 use super::serve::Slate;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
@@ -448,7 +449,7 @@ impl Executor {
             self.narrator.no_stamps();
         }
         let local = socket.local_address().unwrap_or(server.ip());
-        let mut socket = register(socket)?;
+        let mut socket = register(socket, Interest::READABLE)?;
         let before = time::raw();
         socket.get_mut().send(bytes)?;
         let stamp = socket.get_mut().sent_stamp();
@@ -521,12 +522,6 @@ impl Executor {
             let _ = answers.send((name, addresses)).await;
         });
     }
-}
-
-/// The one registration of a socket, for as long as it lives.
-#[expect(deprecated, reason = "the successor is unsafe; the socket owns its descriptor and never changes it")]
-fn register(socket: ClientSocket) -> io::Result<AsyncFd<ClientSocket>> {
-    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// The kernel's stamp of sending as an instant, if it is credible.

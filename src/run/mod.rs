@@ -17,6 +17,7 @@ pub mod logs;
 pub mod metrics;
 mod narrator;
 pub mod privileges;
+mod registered;
 pub mod serve;
 pub mod setup;
 pub mod state;

@@ -12,16 +12,15 @@ mod tests;
 pub use open::{Opened, open};
 pub use slate::Slate;
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
+use super::registered::register;
 use crate::ntp::{Refusal, Responder, Served};
-use crate::sys::server_socket::ServerSocket;
+use crate::sys::server_socket::Bell;
 use crate::sys::time;
 use crate::units::Instant;
 use crate::wire::control::{ClientReport, Server, ServerThread};
@@ -48,7 +47,7 @@ pub struct Service {
     slate: Arc<Slate>,
     counters: Vec<Counter>,
     addresses: Vec<String>,
-    threads: Vec<(JoinHandle<()>, OwnedFd)>,
+    threads: Vec<(JoinHandle<()>, Bell)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -79,10 +78,7 @@ impl Opened {
 
 impl Service {
     fn start_thread(&mut self, i: usize, mut desk: Desk) {
-        let bell = match desk.socket().as_fd().try_clone_to_owned() {
-            Ok(bell) => bell,
-            Err(error) => return tracing::error!("a serving thread cannot start: {error}"),
-        };
+        let bell = desk.socket().bell();
         let started = std::thread::Builder::new().name(format!("serve-{i}")).spawn(move || desk.serve());
         match started {
             Ok(thread) => self.threads.push((thread, bell)),
@@ -115,7 +111,7 @@ impl Drop for Service {
             task.abort();
         }
         for (_, bell) in &self.threads {
-            ServerSocket::hang_up(bell.as_fd());
+            bell.ring();
         }
         let until = time::raw() + FAREWELL;
         for (thread, _) in self.threads.drain(..) {
@@ -131,8 +127,7 @@ impl Drop for Service {
 
 /// One socket, on the thread of the main loop: a batch, then whatever else is due.
 async fn serve_here(desk: Desk) {
-    #[expect(deprecated, reason = "the successor is unsafe; the socket owns its descriptor and never changes it")]
-    let Ok(mut desk) = AsyncFd::with_interest(desk, Interest::READABLE) else {
+    let Ok(mut desk) = register(desk, Interest::READABLE) else {
         return tracing::error!("time cannot be served: the event loop does not take the socket");
     };
     loop {

@@ -15,6 +15,7 @@ pub use batch::{BATCH, Batch, Datagram};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -27,7 +28,7 @@ use crate::units::Timestamp;
 /// A socket that answers.
 #[derive(Debug)]
 pub struct ServerSocket {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     /// Bound to all addresses: replies must be told where to leave from.
     wildcard: bool,
     /// The kernel stamps what leaves, if it is asked for each datagram; `None`: never asked yet.
@@ -88,7 +89,7 @@ impl ServerSocket {
             // Never in fragments, which could be forged one by one; and the kernel need not number the packets.
             never_fragment(&fd);
         }
-        Ok(Self { fd, wildcard, stamps_sent: None, single: false, waits: true })
+        Ok(Self { fd: Arc::new(fd), wildcard, stamps_sent: None, single: false, waits: true })
     }
 
     /// Asks for stamps of what leaves. Receive stamps come in the same, larger form from then on: only who needs them pays for them.
@@ -135,10 +136,10 @@ impl ServerSocket {
         v4.or_else(|| address.as_sockaddr_in6().map(|a| SocketAddr::from((a.ip(), a.port()))))
     }
 
-    /// Wakes whoever waits on this socket, for good: its reads return nothing from now on.
-    pub fn hang_up(fd: BorrowedFd<'_>) {
-        // An unconnected socket answers ENOTCONN and wakes its readers all the same.
-        let _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
+    /// What another thread ends the waiting with. It shares the descriptor, which lives until both are gone.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.fd))
     }
 
     /// The bytes of a datagram that left, headers before them, and when; `None` if the kernel has none to tell.
@@ -157,6 +158,18 @@ impl ServerSocket {
             }
         }
         Some((message.bytes, stamp.unwrap_or(Timestamp::UNIX_EPOCH)))
+    }
+}
+
+/// Wakes whoever waits on a socket.
+#[derive(Debug)]
+pub struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    /// For good: the socket's reads return nothing from now on.
+    pub fn ring(&self) {
+        // An unconnected socket answers ENOTCONN and wakes its readers all the same.
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
     }
 }
 

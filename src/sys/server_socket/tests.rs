@@ -145,10 +145,10 @@ fn a_port_in_use_is_refused_even_by_our_own_like() {
 #[test]
 fn hanging_up_wakes_who_waits() {
     let (mut socket, _) = one("127.0.0.1:0");
-    let other = socket.as_fd().try_clone_to_owned().unwrap();
+    let bell = socket.bell();
     let waiting = std::thread::spawn(move || Batch::new().receive(&mut socket).map(|_| ()));
     // However early or late this comes, the read ends.
-    ServerSocket::hang_up(other.as_fd());
+    bell.ring();
     let until = time::raw() + Duration::from_secs(10);
     while !waiting.is_finished() {
         assert!(time::raw() < until, "still waiting");
