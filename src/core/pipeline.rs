@@ -40,6 +40,10 @@ const CLOCKSOURCE_UNSEEN: Duration = Duration::from_secs(12);
 const KERNEL_GROWTH: f64 = 500e-6;
 /// For so long after an announcement a slew may run on unattended within the error announced.
 const UNATTENDED: f64 = 10.0;
+/// A sample belongs to a time between these before now: stamps may be placed a little late, and a device may answer after hours. Nothing else can have been
+/// measured.
+const OLDEST: Offset = Offset::from_nanos(86_400_000_000_000);
+const NEWEST: Offset = Offset::from_nanos(-1_000_000_000);
 /// The smallest time for which a new growth rate of the bound is stated while nothing is measured.
 const RESTATE: Duration = Duration::from_secs(32);
 
@@ -299,7 +303,8 @@ impl Core {
     }
 
     fn on_sample(&mut self, now: Instant, sample: &Sample) -> Decision {
-        if self.is_confused_by_leap(now) {
+        let age = now.since(sample.at);
+        if age > OLDEST || age < NEWEST || self.is_confused_by_leap(now) {
             return self.on_tick(now);
         }
         let course = self.course.at(sample.at);

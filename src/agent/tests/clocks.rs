@@ -163,3 +163,16 @@ fn a_reading_from_before_a_disruption_tells_nothing_and_another_is_made() {
     agent.handle(at(6.6), Input::Reading { source: SourceId(0), result: Ok(reading(6.6, 60.25)) });
     assert_eq!(agent.published().status, Status::Synchronised);
 }
+
+#[test]
+fn a_reading_of_another_age_tells_nothing() {
+    let mut agent = agent(&["refclock PHC /dev/ptp0 poll 0"]);
+    outputs(&mut agent);
+    for seconds in [8.0e9, -8.0e9, 8.0e9, 8.0e9, 8.0e9, 2.5, -86_500.0] {
+        agent.handle(at(1.0), Input::Reading { source: SourceId(0), result: Ok(torn(seconds, 0.25, 100)) });
+        outputs(&mut agent);
+        assert_eq!(source(&agent, 0, 1.0).samples, 0, "{seconds}");
+    }
+    agent.handle(at(1.0), Input::Reading { source: SourceId(0), result: Ok(torn(1.0, 0.25, 100)) });
+    assert_eq!(source(&agent, 0, 1.0).samples, 1);
+}
