@@ -528,11 +528,13 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
     let line = core.line_bound();
     let trusted = status.keeps_time() && line.is_known();
     let reference = core.reference();
+    // Time of the last stratum there is may be followed, but not handed on.
+    let served = reference.filter(|r| trusted && r.stratum < Stratum::UNSYNCHRONISED);
     let snapshot = Snapshot {
         line: *core.line(),
         bound: line,
-        leap: if trusted { reference.map_or(Leap::Normal, |r| r.leap) } else { Leap::Unsynchronised },
-        stratum: if trusted { reference.map_or(Stratum::UNSYNCHRONISED, |r| r.stratum) } else { Stratum::UNSYNCHRONISED },
+        leap: served.map_or(Leap::Unsynchronised, |r| r.leap),
+        stratum: served.map_or(Stratum::UNSYNCHRONISED, |r| r.stratum),
         reference_id,
         reference: reference.map_or(core.line().at(now), |r| core.line().at(r.at)),
         root_delay: reference.map_or(Duration::ZERO, |r| r.root_delay),

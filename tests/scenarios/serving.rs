@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paraclock::agent::Surroundings;
-use paraclock::sim::{Action, Guest, Machine, Oscillator, Scenario};
-use paraclock::units::Offset;
+use paraclock::sim::{Action, Guest, Machine, Oscillator, Scenario, Server};
+use paraclock::units::{Leap, Offset, Stratum};
 use paraclock::wire::control::Report;
 
 use super::world::{Build, config, for_seeds, guest, link_local, truthful};
@@ -45,6 +45,20 @@ fn our_own_time_gives_way_to_better() {
         assert_eq!(report(world.guest(0)).tracking.stratum, 7);
         world.run_until(600.0);
         assert_eq!(report(world.guest(0)).tracking.stratum, 2);
+    });
+}
+
+#[test]
+fn time_of_the_last_stratum_is_followed_and_not_handed_on() {
+    let mut scenario =
+        guest(&["server 10.0.0.1 iburst minpoll 4 maxpoll 4"]).server(Server { stratum: Stratum::new(15), ..truthful() }, link_local());
+    scenario.guests.push(follower(0.0));
+    for_seeds(&scenario, |world| {
+        world.run_until(600.0);
+        let last = world.guest(0);
+        let face = last.agent().published().snapshot.face(last.now());
+        assert_eq!((report(last).tracking.status.as_str(), face.leap, face.stratum.get()), ("synchronised", Leap::Unsynchronised, 16));
+        assert_eq!(report(world.guest(1)).tracking.status, "unsynchronised");
     });
 }
 

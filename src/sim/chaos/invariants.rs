@@ -4,7 +4,7 @@ use super::Summary;
 use super::witness::Witness;
 use crate::agent::{Agent, Output, Surroundings, Totals};
 use crate::clock::Clock;
-use crate::core::{Adjustment, Correction, SourceState, Status};
+use crate::core::{Adjustment, Core, Correction, SourceState, Status};
 use crate::sim::World;
 use crate::sim::machine::{Machine, Promise};
 use crate::sim::scenario::Guest;
@@ -224,7 +224,8 @@ impl Watch {
         }
         let trusted = status.keeps_time();
         let served = (published.snapshot.leap != Leap::Unsynchronised, published.snapshot.stratum < Stratum::UNSYNCHRONISED);
-        if served != (trusted, trusted) || published.selected.is_some() != trusted {
+        let handed_on = is_handed_on(core);
+        if served != (handed_on, handed_on) || published.selected.is_some() != trusted {
             return Err(format!("{status:?}, but {:?} of stratum {:?} is served", published.snapshot.leap, published.snapshot.stratum));
         }
         if trusted && published.line == Bound::UNKNOWN {
@@ -249,6 +250,11 @@ fn within(what: &str, error: f64, bound: f64, more: f64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{what} is off by {error:+.6e} s, its bound is {bound:.6e} s (and {more:.1e} s allowed)"))
+}
+
+/// Time of the last stratum is followed, but not handed on.
+fn is_handed_on(core: &Core) -> bool {
+    core.status().0.keeps_time() && core.reference().is_some_and(|r| r.stratum < Stratum::UNSYNCHRONISED)
 }
 
 /// What people are shown is what the agent is.
@@ -288,8 +294,8 @@ fn report(machine: &Machine) -> Result<(), String> {
     if let Some(wrong) = numbers.iter().find(|n| !n.is_finite()) {
         return Err(format!("{wrong} is reported: {t:?} {:?}", report.sources));
     }
-    let trusted = status.keeps_time();
-    if t.status != status.as_str() || (t.stratum > 0) != trusted || (t.leap != Leap::Unsynchronised.as_str()) != trusted {
+    let (trusted, served) = (status.keeps_time(), is_handed_on(agent.core()));
+    if t.status != status.as_str() || (t.stratum > 0) != served || (t.leap != Leap::Unsynchronised.as_str()) != served {
         return Err(format!("{status:?}, but reported is {t:?}"));
     }
     let marked = report.sources.iter().filter(|s| s.mark == '*').count();
