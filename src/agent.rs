@@ -25,7 +25,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::config::{SelectOptions, ServerDirective};
 use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
-use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, Token, reference_id_of};
+use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, StampedBy, Token, reference_id_of};
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
 
@@ -184,10 +184,10 @@ impl Agent {
             Input::Signal(signal) => self.on_signal(now, signal, false),
             Input::Course(course) => self.consult(now, Event::Course(course)),
             Input::Applied(result) => self.on_applied(now, result),
-            Input::Datagram { token, from, to, received, bytes } => self.on_datagram(now, token, from, to, received, bytes),
-            Input::Sent { token, at } => {
+            Input::Datagram { token, from, to, received, by, bytes } => self.on_datagram(now, token, from, to, (received, by), bytes),
+            Input::Sent { token, at, by } => {
                 if let Some(Source { kind: Kind::Ntp(association), .. }) = self.source_of(token) {
-                    association.on_sent(token, at);
+                    association.on_sent(token, at, by);
                 }
             }
             Input::SendFailed { token } => {
@@ -436,7 +436,7 @@ impl Agent {
         }
     }
 
-    fn on_datagram(&mut self, now: Instant, token: Token, from: SocketAddr, to: IpAddr, received: Option<Instant>, bytes: &[u8]) {
+    fn on_datagram(&mut self, now: Instant, token: Token, from: SocketAddr, to: IpAddr, stamp: (Option<Instant>, StampedBy), bytes: &[u8]) {
         let time = self.core.line().at(now);
         let Some(source) = self.source_of(token) else {
             self.totals.stray_packets += 1;
@@ -449,7 +449,8 @@ impl Agent {
             return;
         }
         let awaited = association.awaited() == Some(token);
-        let outcome = association.on_datagram(received, to, time, bytes);
+        association.on_stamp(stamp.1);
+        let outcome = association.on_datagram(stamp.0, to, time, bytes);
         let answered = awaited && association.awaited().is_none();
         source.denied |= outcome == Outcome::Denied;
         source.was_reachable = match outcome {

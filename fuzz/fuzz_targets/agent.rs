@@ -55,7 +55,10 @@ fuzz_target!(|steps: Vec<Step>| {
                 let from = "192.0.2.1:123".parse().expect("an address");
                 let to = "192.0.2.9".parse().expect("an address");
                 let received = received.map(Instant::from_nanos);
-                agent.handle(now, Input::Datagram { token: last.0, from, to, received, bytes: &bytes });
+                agent.handle(
+                    now,
+                    Input::Datagram { token: last.0, from, to, received, by: paraclock::ntp::StampedBy::Kernel, bytes: &bytes },
+                );
             }
             Step::Read { before, width, reference, marker } => {
                 let before = Instant::from_nanos(*before);

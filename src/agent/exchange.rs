@@ -8,7 +8,7 @@ use super::disruption::Disruption;
 use super::notes::Note;
 use crate::config::{AuthSelectMode, Config, LeapSecondMode, Local, LogKind, RefclockDirective, ServerDirective};
 use crate::core::{Adjustment, Applied, ClockError, CoreOptions, Course, ReadError, Reading, Signal, SourceId, Status};
-use crate::ntp::{Keys, Packet, Snapshot, Token};
+use crate::ntp::{Keys, Packet, Snapshot, StampedBy, Token};
 use crate::units::{Bound, Instant, Ppm, Timescale};
 
 /// Names a host name to be resolved.
@@ -142,6 +142,8 @@ pub enum Input<'a> {
         to: IpAddr,
         /// When, on the timebase; `None` if the kernel's stamp could not be placed there.
         received: Option<Instant>,
+        /// Whose stamp that is.
+        by: StampedBy,
         /// What.
         bytes: &'a [u8],
     },
@@ -149,8 +151,10 @@ pub enum Input<'a> {
     Sent {
         /// The request.
         token: Token,
-        /// When, by the kernel's stamp or the timebase just before sending.
+        /// When, by a stamp or the timebase just before sending. It may be told again, better.
         at: Instant,
+        /// Whose stamp that is.
+        by: StampedBy,
     },
     /// A request could not be sent.
     SendFailed {

@@ -10,7 +10,8 @@ use crate::config::SelectOptions;
 use crate::core::{SourceId, SourceState, SourceView, Status};
 use crate::units::{Bound, Instant, Leap, Offset, Stratum, Timescale};
 use crate::wire::control::{
-    BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hook, Platform, Report, Server, Source as SourceReport, Tracking,
+    BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hardware, Hook, Platform, Report, Server, Source as SourceReport,
+    Tracking,
 };
 
 /// What a report tells of the world around the agent; the executor knows it.
@@ -26,6 +27,8 @@ pub struct Surroundings {
     pub conflict: Option<Conflict>,
     /// The programs that it runs.
     pub hooks: Vec<Hook>,
+    /// Network cards that stamp.
+    pub hardware: Option<Hardware>,
     /// What the executor found wrong.
     pub problems: Vec<String>,
     /// The devices behind refclocks.
@@ -70,6 +73,7 @@ impl Agent {
             },
             conflict: surroundings.conflict.clone(),
             hooks: surroundings.hooks.clone(),
+            hardware: surroundings.hardware.clone(),
             server: surroundings.server.clone(),
             problems: self.problems(&surroundings.problems),
         }
@@ -144,6 +148,7 @@ impl Agent {
         let device = surroundings.devices.iter().find(|(id, _)| *id == source.id).map(|(_, facts)| facts.clone()).unwrap_or_default();
         let preempted = if let Kind::Local(c) = &source.kind { c.preempted() } else { 0 };
         let (samples, runs, span) = view.map_or((0, 0, 0.0), |v| (v.statistics.0, v.statistics.1, v.statistics.2.as_secs_f64()));
+        let stamps = if let Kind::Ntp(a) = &source.kind { a.stamps() } else { None };
         let line_frequency = self.core.line().frequency().ppm();
         SourceReport {
             name: source.name.clone(),
@@ -183,6 +188,8 @@ impl Agent {
             smearing_hint: device.smearing_hint.to_owned(),
             preempted,
             leap: last.map_or(Leap::Unsynchronised, |s| s.leap).as_str().to_owned(),
+            transmit_stamp: stamps.map(|s| s.0.as_str()).unwrap_or_default().to_owned(),
+            receive_stamp: stamps.map(|s| s.1.as_str()).unwrap_or_default().to_owned(),
             authenticated: matches!(&source.kind, Kind::Ntp(a) if a.is_authenticated()),
             sent: counts.0,
             received: counts.1,

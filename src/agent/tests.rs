@@ -244,7 +244,17 @@ fn answers_are_noted_and_rejected_ones_only_raw() {
                 ..asked
             };
             let received = now + Duration::from_millis(10);
-            agent.handle(received, Input::Datagram { token, from, to: ip(9), received: Some(received), bytes: &answer.emit() });
+            agent.handle(
+                received,
+                Input::Datagram {
+                    token,
+                    from,
+                    to: ip(9),
+                    received: Some(received),
+                    by: crate::ntp::StampedBy::Kernel,
+                    bytes: &answer.emit(),
+                },
+            );
             notes.extend(outputs(&mut agent).into_iter().filter_map(|o| if let Output::Note(note) = o { Some(note) } else { None }));
         }
         let measured: Vec<&Measured> = notes.iter().filter_map(|n| if let Note::Measured(m) = n { Some(m) } else { None }).collect();
@@ -326,7 +336,17 @@ fn give(agent: &mut Agent, now: Instant, what: &Anything) {
                 }
             }
             let from = SocketAddr::new(ip(1), 123);
-            agent.handle(now, Input::Datagram { token, from, to: ip(9), received: Some(Instant::from_nanos(*instant)), bytes: &bytes });
+            agent.handle(
+                now,
+                Input::Datagram {
+                    token,
+                    from,
+                    to: ip(9),
+                    received: Some(Instant::from_nanos(*instant)),
+                    by: crate::ntp::StampedBy::Kernel,
+                    bytes: &bytes,
+                },
+            );
         }
         Anything::Reading(before, width, reference, generation) => {
             let before = Instant::from_nanos(*before);

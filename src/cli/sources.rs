@@ -97,10 +97,13 @@ pub(super) fn reason(source: &Source) -> String {
 /// Of a server there is something to say only if it does not keep UTC.
 fn nature(source: &Source) -> Option<String> {
     let local = mode(source) == '#';
-    if !local && source.timescale == "utc" {
-        return None;
-    }
     let mut parts = Vec::new();
+    if !source.transmit_stamp.is_empty() {
+        parts.push(format!("stamped by {} (request) and {} (answer)", source.transmit_stamp, source.receive_stamp));
+    }
+    if !local && source.timescale == "utc" {
+        return (!parts.is_empty()).then(|| parts.join(", "));
+    }
     if !source.device.is_empty() {
         parts.push(format!("{} \"{}\"", source.device, source.clock_name));
     }
@@ -167,6 +170,7 @@ MS Name/IP address         Stratum Poll Reach LastRx Last sample
         assert!(text.contains("^x a-rather-long-name.of-a->: its time disagrees with the majority\n"), "{text}");
         let nature = "   /dev/ptp0 \"KVM virtual PTP\", timescale utc (it agrees with ntp1.example.com), 3 readings preempted\n";
         assert!(text.contains(&format!("#* PHC0: the best source\n{nature}^+ ntp1")), "{text}");
+        assert!(text.contains("with the best source\n   stamped by hardware (request) and kernel (answer)\n"), "{text}");
         assert!(text.ends_with("5678: no answer in the last eight polls (sending failed: network is unreachable)\n"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 120));
     }

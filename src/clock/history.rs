@@ -102,10 +102,7 @@ impl History {
     pub fn instant_of(&self, stamp: Timestamp, now: Instant) -> Option<Instant> {
         let mut end = now + AHEAD;
         for piece in self.pieces.iter().rev() {
-            let along = stamp.since(piece.time);
-            let rate = 1.0 + piece.rate.ratio();
-            // raw = along / (1 + rate), computed as along - along * rate / (1 + rate) to keep nanoseconds.
-            let instant = piece.at + along + Offset::from_seconds(-along.seconds() * piece.rate.ratio() / rate);
+            let instant = instant_on(piece, stamp);
             if instant >= piece.at && instant <= end {
                 return Some(instant);
             }
@@ -113,6 +110,14 @@ impl History {
         }
         None
     }
+}
+
+/// The instant at which a straight piece shows `stamp`.
+pub(super) fn instant_on(piece: &Course, stamp: Timestamp) -> Instant {
+    let along = stamp.since(piece.time);
+    let rate = 1.0 + piece.rate.ratio();
+    // raw = along / (1 + rate), computed as along - along * rate / (1 + rate) to keep nanoseconds.
+    piece.at + along + Offset::from_seconds(-along.seconds() * piece.rate.ratio() / rate)
 }
 
 #[cfg(test)]

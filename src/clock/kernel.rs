@@ -185,7 +185,8 @@ fn tells(rate: Ppm) -> bool {
 }
 
 /// The narrowest of a few bracketed readings of `CLOCK_REALTIME`.
-pub(super) fn read_pair() -> Pair {
+#[must_use]
+pub fn read_pair() -> Pair {
     narrowest(READINGS)
 }
 

@@ -5,11 +5,13 @@
 
 mod history;
 mod kernel;
+mod phc;
 mod shadow;
 mod simulated;
 
 pub use history::{Foreign, History};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, read_pair};
+pub use phc::{PIECE_WORDS, PhcLine, PhcPiece};
 pub use shadow::Shadow;
 pub use simulated::{Simulated, Timebase};
 

@@ -4,7 +4,7 @@
 use super::line::{Line, Parsed};
 use super::suggest::did_you_mean;
 use super::unserved::{NTPD, UNSERVED};
-use super::{Config, ServerKind, access, authentication, discipline, hook, network, process, refclock, server, serving};
+use super::{Config, ServerKind, access, authentication, discipline, hardware, hook, network, process, refclock, server, serving};
 
 /// Sets fields of the configuration and says what the line means.
 type Parse = fn(&mut Line<'_>, &mut Config) -> Parsed<String>;
@@ -55,6 +55,8 @@ const SERVED: &[(&str, Treatment)] = &[
     ("dumpdir", Treatment::Served(process::dumpdir)),
     ("dumponexit", Treatment::Served(process::dumponexit)),
     ("foreignstep", Treatment::Served(discipline::foreignstep)),
+    ("hwtimestamp", Treatment::Served(hardware::hwtimestamp)),
+    ("hwtstimeout", Treatment::Served(hardware::hwtstimeout)),
     ("include", Treatment::Inclusion(Inclusion::Include)),
     ("keyfile", Treatment::Served(authentication::keyfile)),
     ("leapsecmode", Treatment::Served(discipline::leapsecmode)),

@@ -9,6 +9,7 @@ mod diagnostic;
 mod directives;
 mod discipline;
 mod glob;
+mod hardware;
 mod hook;
 mod line;
 mod network;
@@ -24,6 +25,7 @@ mod unserved;
 
 pub use authentication::{KeyType, Secret, SymmetricKey, parse_keys};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use hardware::{HwTimestamp, MAX_SAMPLES, RxFilter};
 pub use hook::{Hook, HookEvent};
 pub use serving::blame;
 pub use types::{

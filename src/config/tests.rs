@@ -256,6 +256,27 @@ fn chronys_other_directives_warn_once_a_line() {
 }
 
 #[test]
+fn network_cards_are_chosen_and_read_as_chrony_does() {
+    let config = good(
+        "hwtimestamp eth0 minpoll -2 precision 50e-9 txcomp 300e-9 rxcomp 645e-9 nocrossts rxfilter ntp minsamples 4 maxsamples 32\n\
+         hwtimestamp *\nhwtimestamp eth1 minpoll 3 maxpoll 1\nhwtstimeout 0.005",
+    );
+    let [eth0, all, eth1] = config.hw_timestamps.as_slice() else { panic!("{:?}", config.hw_timestamps) };
+    assert_eq!((eth0.interface.as_deref(), all.interface.as_deref()), (Some("eth0"), None));
+    assert_eq!((eth0.min_poll.log2(), eth0.max_poll.log2()), (-2, -1));
+    assert_eq!((all.min_poll.log2(), all.max_poll.log2(), eth1.max_poll.log2()), (0, 1, 3));
+    assert_eq!((eth0.tx_comp.nanos(), eth0.rx_comp.nanos(), eth0.precision), (300, 645, Duration::from_nanos(50)));
+    assert_eq!((eth0.rx_filter, all.rx_filter), (Some(RxFilter::Ntp), None));
+    assert_eq!((eth0.min_samples, eth0.max_samples, all.min_samples, all.max_samples), (4, 32, 2, 16));
+    assert!(eth0.nocrossts && !all.nocrossts);
+    assert_eq!((config.hw_timeout, config.warnings.len()), (Duration::from_millis(5), 0));
+    for wrong in ["hwtimestamp", "hwtimestamp eth0 maxpol", "hwtimestamp eth0 rxfilter some", "hwtimestamp a/b", "hwtimestamp * minpoll -7"]
+    {
+        assert_eq!(errors(wrong).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_not_done_is_said_once_a_line() {
     for line in [
         "cmdport 1323",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Diagnostic, Hook, Origin};
+use super::{Diagnostic, Hook, HwTimestamp, Origin};
 use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale, nanos};
 
 /// Everything the configuration says. `Default` holds chrony's defaults and no sources.
@@ -72,6 +72,10 @@ pub struct Config {
     pub acquisition_addresses: BindAddresses,
     /// `acquisitionport`: the local port of questions to servers; `None` or 0: any.
     pub acquisition_port: Option<u16>,
+    /// `hwtimestamp` lines in order: the first that names an interface counts for it, then `*`.
+    pub hw_timestamps: Vec<HwTimestamp>,
+    /// `hwtstimeout`: how long a network card's stamp of an answered request is waited for.
+    pub hw_timeout: Duration,
     /// `cmdport` and `bindcmdaddress`: where chronyc may connect.
     pub chrony_control: ChronyControl,
 
@@ -134,6 +138,8 @@ impl Default for Config {
             server_threads: None,
             acquisition_addresses: BindAddresses::default(),
             acquisition_port: None,
+            hw_timestamps: Vec::new(),
+            hw_timeout: Duration::from_millis(1),
             chrony_control: ChronyControl::default(),
             metrics: Some(Metrics { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_123)), chrony_names: false }),
             control: Some(PathBuf::from("/run/paraclock/paraclock.sock")),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::PlannedServer;
 use crate::core::SourceId;
-use crate::ntp::{Association, AssociationOptions, Outcome, Rejection, Token};
+use crate::ntp::{Association, AssociationOptions, Outcome, Rejection, StampedBy, Token};
 use crate::sys::socket::ClientSocket;
 use crate::sys::time;
 use crate::units::{Instant, Timescale};
@@ -143,7 +143,7 @@ fn ask_once(to: SocketAddr, patience: Duration) -> io::Result<Answer> {
     let Some((question, _)) = association.on_timer(now, token, &mut rng) else { return Ok(Answer::Silence) };
     let mut socket = ClientSocket::open(to, None, None)?;
     let local = socket.local_address().unwrap_or(to.ip());
-    association.on_sent(token, time::raw());
+    association.on_sent(token, time::raw(), StampedBy::Daemon);
     socket.send(&question.bytes)?;
     Ok(listen(&mut socket, &mut association, local, time::raw() + patience))
 }
@@ -165,7 +165,7 @@ fn listen(socket: &mut ClientSocket, association: &mut Association, local: IpAdd
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // Takes the stamp off the socket's queue, or poll would return at once for ever.
-                let _ = socket.sent_stamp();
+                let _ = socket.sent_stamps();
             }
             Err(error) => return Answer::Unreachable(error.to_string()),
         }

@@ -13,6 +13,7 @@ use rand_core::RngCore;
 use super::keys::{self, Key, Tail};
 use super::pace::Pace;
 use super::reference_id_of;
+use super::stamped::StampedBy;
 use crate::core::{Sample, SourceId};
 use crate::units::{Instant, Leap, NtpTimestamp, Offset, Poll, Reach, ReferenceId, Stratum, Timescale, Timestamp};
 use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
@@ -177,6 +178,7 @@ impl Default for AssociationOptions {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     token: Token,
+    sent_by: StampedBy,
     nonce: NtpTimestamp,
     /// The origin of an interleaved answer; zero if none is asked for.
     cookie: NtpTimestamp,
@@ -189,6 +191,8 @@ struct Pending {
 struct Exchange {
     sent: Instant,
     received: Instant,
+    /// Whose stamps these are.
+    by: (StampedBy, StampedBy),
     /// When the server received the request, by its clock.
     server_in: NtpTimestamp,
     /// It was measured already.
@@ -211,6 +215,8 @@ pub struct Association {
     next: Option<Instant>,
     pending: Option<Pending>,
     last: Option<Exchange>,
+    received_by: StampedBy,
+    stamps: Option<(StampedBy, StampedBy)>,
     sent: u64,
     received: u64,
     rejected: [u64; Rejection::ALL.len()],
@@ -233,6 +239,8 @@ impl Association {
             next: Some(first),
             pending: None,
             last: None,
+            received_by: StampedBy::Daemon,
+            stamps: None,
             sent: 0,
             received: 0,
             rejected: [0; Rejection::ALL.len()],
@@ -287,7 +295,8 @@ impl Association {
         // measured so is one interval old, which the better stamp outweighs while intervals are short.
         let interleaved = self.last.filter(|_| self.options.xleave && self.options.version == 4 && spacing <= LONGEST_INTERLEAVED);
         let cookie = interleaved.map_or(NtpTimestamp::ZERO, |_| NtpTimestamp(rng.next_u64().max(1)));
-        self.pending = Some(Pending { token, nonce, cookie, sent: now, give_up: now + spacing.min(ANSWER_TIME) });
+        self.pending =
+            Some(Pending { token, sent_by: StampedBy::Daemon, nonce, cookie, sent: now, give_up: now + spacing.min(ANSWER_TIME) });
         self.sent += 1;
         // Data minimisation: a client's header tells nothing but the version, mode and nonce.
         let header = Header {
@@ -313,10 +322,21 @@ impl Association {
     }
 
     /// The request left at `at`, by the kernel's stamp or the timebase just before sending.
-    pub fn on_sent(&mut self, token: Token, at: Instant) {
+    pub fn on_sent(&mut self, token: Token, at: Instant, by: StampedBy) {
         if let Some(pending) = self.pending.as_mut().filter(|p| p.token == token) {
-            pending.sent = at;
+            (pending.sent, pending.sent_by) = (at, by);
         }
+    }
+
+    /// Whose stamp the datagram that comes next has.
+    pub const fn on_stamp(&mut self, by: StampedBy) {
+        self.received_by = by;
+    }
+
+    /// Whose stamps the last sample was measured with: of the request and of the answer.
+    #[must_use]
+    pub const fn stamps(&self) -> Option<(StampedBy, StampedBy)> {
+        self.stamps
     }
 
     /// Judges a datagram from the server's address. `received` is `None` when its stamp could not be placed
@@ -383,9 +403,10 @@ impl Association {
             self.last = None;
             return Rejected(Rejection::Stamp);
         };
-        let last = self.last.replace(Exchange { sent: pending.sent, received, server_in: header.receive, sampled: true });
+        let by = (pending.sent_by, self.received_by);
+        let last = self.last.replace(Exchange { sent: pending.sent, received, by, server_in: header.receive, sampled: true });
         let exchange = if header.origin == pending.nonce {
-            Exchange { sent: pending.sent, received, server_in: header.receive, sampled: false }
+            Exchange { sent: pending.sent, received, by, server_in: header.receive, sampled: false }
         } else if let Some(last) = last {
             if let Some(now) = &mut self.last {
                 now.sampled = false;
@@ -411,6 +432,7 @@ impl Association {
         if exchange.sampled {
             return Outcome::Repeated;
         }
+        self.stamps = Some(exchange.by);
         Outcome::Sample(Sample {
             source: self.id,
             at: sent.midpoint(received),

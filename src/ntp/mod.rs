@@ -11,6 +11,7 @@ mod rate;
 mod responder;
 mod served;
 mod snapshot;
+mod stamped;
 
 pub use access::{Access, Rule};
 pub use association::{Association, AssociationOptions, MAX_REQUEST, Outcome, Packet, Question, Rejection, Token};
@@ -19,6 +20,7 @@ pub use keys::{Key, Keys};
 pub use responder::{Admitted, MAX_REPLY, Reply, Request, Responder, ServerOptions, Verdict};
 pub use served::{Refusal, Served};
 pub use snapshot::{Face, LOCAL_REFERENCE, LocalReference, Prepared, SNAPSHOT_WORDS, Snapshot};
+pub use stamped::StampedBy;
 
 use md5::{Digest, Md5};
 use std::net::IpAddr;

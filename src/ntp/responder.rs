@@ -274,8 +274,14 @@ impl Responder {
 
     /// The kernel says when a reply left that wanted to know.
     pub fn on_sent(&mut self, prepared: &Prepared, to: SocketAddr, reply: &[u8], at: Instant) {
-        if let (Some(clients), Ok((header, _))) = (&mut self.clients, Header::parse(reply)) {
-            self.served.stamped += u64::from(clients.correct_sent(to.ip(), header.receive, prepared.transmit(at)));
+        self.served.stamped += u64::from(self.on_better_sent(prepared, to, reply, at));
+    }
+
+    /// The network card says it better; false if nobody would ask.
+    pub fn on_better_sent(&mut self, prepared: &Prepared, to: SocketAddr, reply: &[u8], at: Instant) -> bool {
+        match (&mut self.clients, Header::parse(reply)) {
+            (Some(clients), Ok((header, _))) => clients.correct_sent(to.ip(), header.receive, prepared.transmit(at)),
+            _ => false,
         }
     }
 

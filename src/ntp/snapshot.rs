@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::core::Line;
-use crate::units::{Bound, Instant, Leap, NtpTimestamp, Ppm, ReferenceId, Stratum, Timestamp, duration};
+use crate::units::{Bound, Instant, Leap, NtpTimestamp, Ppm, ReferenceId, Stratum, Timestamp, duration, number, word};
 use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
 
 /// `local`'s reference id: 127.127.1.1, as chrony's.
@@ -160,15 +160,6 @@ impl Prepared {
     }
 }
 
-/// The same 64 bits.
-const fn word(number: i64) -> u64 {
-    u64::from_ne_bytes(number.to_ne_bytes())
-}
-
-/// The same 64 bits.
-const fn number(word: u64) -> i64 {
-    i64::from_ne_bytes(word.to_ne_bytes())
-}
 
 /// How many words [`Snapshot::to_words`] makes.
 pub const SNAPSHOT_WORDS: usize = 16;

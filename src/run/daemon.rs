@@ -9,6 +9,7 @@ use rand_core::{OsRng, TryRngCore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::cards::Cards;
 use super::conflict::Conflict;
 use super::devices::Devices;
 use super::executor::{Departure, Executor, Shared, rivals_at_start};
@@ -107,7 +108,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let conflict = settle_with_rivals(options, config)?;
     // Before the clock is touched and while we may still bind the port.
     let keys = Arc::new(keys::read(config).map_err(Failure::Config)?);
-    let opened = serve::open(config, &keys).map_err(Failure::Config)?;
+    let mut opened = serve::open(config, &keys).map_err(Failure::Config)?;
     let signals = stop_signals()?;
     let pid_file = config.pid_file.as_deref().and_then(write_pid);
     let drift = config.driftfile.as_ref().map(|d| DriftFile::new(d.path.clone()));
@@ -122,6 +123,11 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     let metrics_listener = listen_for_metrics(config).await;
     let control = config.control.as_deref().and_then(control_socket::listen);
     let logs = config.log_dir.as_deref().filter(|_| !config.logs.is_empty()).and_then(|dir| Logs::open(dir, &config.logs));
+    // Switching a card's stamps on needs rights that are given up below.
+    let cards = (!config.hw_timestamps.is_empty()).then(|| Cards::open(config));
+    if let (Some(opened), Some(_)) = (&mut opened, cards.as_ref().filter(|cards| !cards.is_empty())) {
+        opened.stamp_by_cards();
+    }
     if let Some(user) = options.user.as_deref().or(config.user.as_deref()) {
         // Devices that only root may open are opened by the first reading.
         devices.open_all();
@@ -167,6 +173,9 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
     }
     if let Some(service) = &service {
         executor.show(service.slate());
+    }
+    if let Some(cards) = cards {
+        executor.use_cards(cards);
     }
     if let Some(hooks) = hooks {
         executor.set_off(hooks);
@@ -331,10 +340,19 @@ fn reporter(
         problems.extend(hooks.iter().flat_map(Board::problems));
         let hooks = hooks.as_ref().map(Board::report).unwrap_or_default();
         shared.look_for_suspend();
-        let devices = shared.devices();
+        let (devices, hardware) = (shared.devices(), shared.hardware());
         shared.agent().report(
             time::raw(),
-            &Surroundings { clock_kind, platform, conflict, hooks, server: viewer.as_ref().map(Viewer::report), problems, devices },
+            &Surroundings {
+                clock_kind,
+                platform,
+                conflict,
+                hooks,
+                hardware,
+                server: viewer.as_ref().map(Viewer::report),
+                problems,
+                devices,
+            },
         )
     }
 }

@@ -3,38 +3,36 @@
 //! One thread, one epoll. Every request has a socket of its own, registered once.
 
 mod dispute;
+mod flights;
+mod stamps;
 
 use std::future::poll_fn;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
+use super::cards::Cards;
 use super::conflict::Conflict;
 use super::devices::{Change, Devices, Done};
 use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
-use super::registered::register;
 use super::serve::Slate;
 use super::state::DriftFile;
 use super::watchdog::Watchdog;
 use crate::agent::{Agent, DeviceFacts, Input, NameId, Output, Published};
 use crate::clock::Clock;
 use crate::core::{Applied, Signal, SourceId};
-use crate::ntp::Token;
 use crate::platform;
-use crate::sys::socket::ClientSocket;
 use crate::sys::{time, timex};
-use crate::units::{Instant, Offset, Timestamp};
-use crate::wire::control::Conflict as ConflictReport;
+use crate::units::Instant;
+use crate::wire::control::{Conflict as ConflictReport, Hardware};
+
+use flights::{Flight, poll_flights};
 
 pub use dispute::rivals_at_start;
 
@@ -50,8 +48,6 @@ const CLOCKSOURCE_CHECK: Duration = Duration::from_secs(10);
 const SPIN_GUARD: Duration = Duration::from_millis(10);
 /// With nothing to do at all, look around this often.
 const IDLE: Duration = Duration::from_secs(64);
-/// A kernel's stamp of sending is believed if it lies within this after our own.
-const SEND_TIME: Offset = Offset::from_nanos(200_000_000);
 
 /// The agent, shared with whoever shows it (on the same thread).
 #[derive(Clone, Debug)]
@@ -66,6 +62,8 @@ struct House {
     devices: Mutex<Vec<(SourceId, DeviceFacts)>>,
     /// Somebody else than the loop told the agent something.
     news: Notify,
+    /// Network cards that stamp, and what became of their stamps.
+    hardware: Mutex<Option<Hardware>>,
     /// Which clock is steered, and who else steers the system clock.
     steering: Mutex<(&'static str, Option<ConflictReport>)>,
 }
@@ -80,6 +78,7 @@ impl Shared {
             suspended,
             devices: Mutex::default(),
             news: Notify::new(),
+            hardware: Mutex::default(),
             steering: Mutex::default(),
         }))
     }
@@ -99,6 +98,16 @@ impl Shared {
     #[must_use]
     pub fn steering(&self) -> (&'static str, Option<ConflictReport>) {
         self.0.steering.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Network cards that stamp, and what became of their stamps.
+    #[must_use]
+    pub fn hardware(&self) -> Option<Hardware> {
+        self.0.hardware.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_hardware(&self, hardware: Hardware) {
+        *self.0.hardware.lock().unwrap_or_else(PoisonError::into_inner) = Some(hardware);
     }
 
     fn set_steering(&self, clock_kind: &'static str, conflict: Option<ConflictReport>) {
@@ -132,14 +141,6 @@ pub struct Departure {
     pub port: Option<u16>,
 }
 
-struct Flight {
-    token: Token,
-    server: SocketAddr,
-    local: IpAddr,
-    socket: AsyncFd<ClientSocket>,
-    sent: Option<Instant>,
-}
-
 type Resolution = (NameId, Vec<IpAddr>);
 
 /// The event loop's state.
@@ -147,6 +148,7 @@ pub struct Executor {
     shared: Shared,
     clock: Box<dyn Clock>,
     devices: Devices,
+    cards: Cards,
     departure: Departure,
     flights: Vec<Flight>,
     resolved: (mpsc::Sender<Resolution>, mpsc::Receiver<Resolution>),
@@ -174,6 +176,7 @@ impl Executor {
             shared,
             clock,
             devices,
+            cards: Cards::default(),
             departure,
             flights: Vec::new(),
             resolved: mpsc::channel(64),
@@ -194,6 +197,12 @@ impl Executor {
     /// Writes the agent's notes into these logs.
     pub fn keep(&mut self, logs: Logs) {
         self.logs = Some(logs);
+    }
+
+    /// Uses the stamps of these network cards.
+    pub fn use_cards(&mut self, cards: Cards) {
+        self.cards = cards;
+        self.publish_cards();
     }
 
     /// Tells those who serve time of every change, before anything else is done about it.
@@ -285,7 +294,7 @@ impl Executor {
     fn due(&self) -> Instant {
         let idle = time::raw() + IDLE;
         let agent = self.shared.agent().next_wake().unwrap_or(idle).min(idle);
-        self.watchdog.next().map_or(agent, |next| agent.min(next))
+        [self.watchdog.next(), self.cards.next()].into_iter().flatten().fold(agent, Instant::min)
     }
 
     fn tell(&self, input: Input<'_>) {
@@ -301,6 +310,9 @@ impl Executor {
         self.look_at_clocksource(now);
         if self.devices.is_look_due(now) {
             self.look_at_devices();
+        }
+        if self.cards.read_due(now) {
+            self.publish_cards();
         }
         let late = now.elapsed_since(due);
         if late > STALL {
@@ -432,80 +444,6 @@ impl Executor {
         self.tell(Input::Resolved { name, addresses });
     }
 
-    fn send(&mut self, token: Token, server: SocketAddr, bytes: &[u8]) {
-        match self.take_off(token, server, bytes) {
-            Ok(at) => self.tell(Input::Sent { token, at }),
-            Err(error) => {
-                self.narrator.send_failed(server, &error);
-                self.tell(Input::SendFailed { token });
-            }
-        }
-    }
-
-    fn take_off(&mut self, token: Token, server: SocketAddr, bytes: &[u8]) -> io::Result<Instant> {
-        let from = if server.is_ipv4() { self.departure.v4 } else { self.departure.v6 };
-        let socket = ClientSocket::open(server, from, self.departure.port)?;
-        if !socket.has_stamps() {
-            self.narrator.no_stamps();
-        }
-        let local = socket.local_address().unwrap_or(server.ip());
-        let mut socket = register(socket, Interest::READABLE)?;
-        let before = time::raw();
-        socket.get_mut().send(bytes)?;
-        let stamp = socket.get_mut().sent_stamp();
-        let stamped = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before));
-        // Without a stamp yet, ask again when the answer comes.
-        let sent = if stamped.is_some() { None } else { Some(before) };
-        self.flights.push(Flight { token, server, local, socket, sent });
-        Ok(stamped.unwrap_or(before))
-    }
-
-    fn receive(&mut self, index: usize, received: io::Result<crate::sys::socket::Received>) {
-        let arrived = time::raw();
-        if self.shared.look_for_suspend() {
-            // The answer slept too: what its stamps say is not to be believed.
-            return;
-        }
-        self.look_at_clock();
-        let Some(flight) = self.flights.get_mut(index) else { return };
-        let (token, server, to) = (flight.token, flight.server, flight.local);
-        let received = match received {
-            Ok(received) => received,
-            Err(error) => {
-                self.narrator.send_failed(server, &error);
-                self.tell(Input::SendFailed { token });
-                return;
-            }
-        };
-        let mut sent_by_kernel = true;
-        if let Some(before) = flight.sent.take() {
-            let stamp = flight.socket.get_mut().sent_stamp();
-            let at = stamp.and_then(|stamp| sent_at(self.clock.as_mut(), stamp, before));
-            sent_by_kernel = at.is_some();
-            if let Some(at) = at {
-                self.tell(Input::Sent { token, at });
-            }
-        }
-        if let Some(logs) = &mut self.logs {
-            logs.stamped(sent_by_kernel, received.stamp.is_some());
-        }
-        let at = match received.stamp {
-            Some(stamp) => self.clock.instant_of(stamp).filter(|&at| at <= arrived + Duration::from_micros(100)),
-            None => Some(arrived),
-        };
-        let bytes = &self.buffer[..received.len.min(MAX_DATAGRAM)];
-        self.tell(Input::Datagram { token, from: server, to, received: at, bytes });
-    }
-
-    /// Closes a request's socket; what the network said of a request without an answer is told once.
-    fn land(&mut self, token: Token) {
-        let Some(index) = self.flights.iter().position(|f| f.token == token) else { return };
-        let flight = self.flights.swap_remove(index);
-        if let Some(error) = flight.socket.get_ref().pending_error() {
-            self.narrator.send_failed(flight.server, &error);
-        }
-    }
-
     /// Looks a name up on a thread of tokio's, which exists only from then on.
     fn resolve(&self, name: NameId) {
         let Some(host) = self.shared.agent().host(name).map(str::to_owned) else { return };
@@ -522,29 +460,4 @@ impl Executor {
             let _ = answers.send((name, addresses)).await;
         });
     }
-}
-
-/// The kernel's stamp of sending as an instant, if it is credible.
-fn sent_at(clock: &mut dyn Clock, stamp: Timestamp, before: Instant) -> Option<Instant> {
-    let at = clock.instant_of(stamp)?;
-    let after = at.since(before);
-    // A stamp may seem a little early: it is placed with the clock's precision.
-    (after >= Offset::from_nanos(-50_000) && after <= SEND_TIME).then(|| at.max(before))
-}
-
-/// The next datagram of any flight.
-fn poll_flights(
-    flights: &mut [Flight],
-    buffer: &mut [u8; MAX_DATAGRAM],
-    context: &mut Context<'_>,
-) -> Poll<(usize, io::Result<crate::sys::socket::Received>)> {
-    for (index, flight) in flights.iter_mut().enumerate() {
-        while let Poll::Ready(Ok(mut guard)) = flight.socket.poll_read_ready_mut(context) {
-            match guard.try_io(|socket| socket.get_mut().receive_into(buffer)) {
-                Ok(received) => return Poll::Ready((index, received)),
-                Err(_would_block) => {}
-            }
-        }
-    }
-    Poll::Pending
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::{Considered, Estimated, Label, Measured, Note, Read, Updated};
 use crate::config::LogKind;
-use crate::ntp::Rejection;
+use crate::ntp::{Rejection, StampedBy};
 use crate::units::{Civil, Leap, Timestamp};
 use trace::TraceFile;
 
@@ -126,9 +126,9 @@ impl Logs {
         (logs.trace.is_some() || files.iter().any(|file| file.is_some())).then_some(logs)
     }
 
-    /// Whose stamps the next answer was measured with: the kernel's or our own.
-    pub(super) const fn stamped(&mut self, sent_by_kernel: bool, received_by_kernel: bool) {
-        self.stamps = (if sent_by_kernel { 'K' } else { 'D' }, if received_by_kernel { 'K' } else { 'D' });
+    /// Whose stamps the next answer was measured with.
+    pub(super) const fn stamped(&mut self, sent: StampedBy, received: StampedBy) {
+        self.stamps = (sent.letter(), received.letter());
     }
 
     /// Writes one note down.

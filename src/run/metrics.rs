@@ -5,6 +5,7 @@
 //! count. Serving them over HTTP is [`serve`]'s job, chrony_exporter's names are `chrony`'s.
 
 mod chrony;
+mod hardware;
 mod page;
 mod server;
 mod server_side;
@@ -36,6 +37,7 @@ pub fn render(report: &Report, chrony: bool) -> Result<String, prometheus::Error
     sources::add(&mut page, report)?;
     counters(&mut page, report)?;
     server_side::add(&mut page, report)?;
+    hardware::add(&mut page, report)?;
     platform(&mut page, report)?;
     if chrony {
         chrony::add(&mut page, report)?;

@@ -3,6 +3,7 @@
 //! `daemon` sets up, `executor` is the event loop, `narrator` the log; the rest are the rooms that a
 //! running daemon shows itself through.
 
+pub mod cards;
 pub mod config_files;
 mod conflict;
 pub mod control_socket;

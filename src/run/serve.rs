@@ -5,6 +5,7 @@
 
 mod desk;
 mod open;
+mod sight;
 mod slate;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,13 @@ pub struct Service {
 }
 
 impl Opened {
+    /// Asks for the stamps of network cards too.
+    pub fn stamp_by_cards(&mut self) {
+        for (socket, _) in &mut self.sockets {
+            socket.stamp_by_cards();
+        }
+    }
+
     /// Starts serving what the slate says. Call it after privileges were given up, within the event loop.
     pub fn start(self) -> Service {
         let slate = Arc::new(Slate::new());
@@ -100,7 +108,7 @@ impl Service {
     /// A look into it for reports.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
-        Viewer { counters: self.counters.clone(), addresses: self.addresses.clone() }
+        Viewer { slate: self.slate(), counters: self.counters.clone(), addresses: self.addresses.clone() }
     }
 }
 
@@ -143,6 +151,7 @@ async fn serve_here(desk: Desk) {
 /// Shows what is served.
 #[derive(Clone, Debug)]
 pub struct Viewer {
+    slate: Arc<Slate>,
     counters: Vec<Counter>,
     addresses: Vec<String>,
 }
@@ -151,7 +160,8 @@ impl Viewer {
     /// Counters of every thread.
     #[must_use]
     pub fn report(&self) -> Server {
-        let mut server = Server { addresses: self.addresses.clone(), ..Server::default() };
+        let [card_received, card_sent, card_refused] = self.slate.uses();
+        let mut server = Server { addresses: self.addresses.clone(), card_received, card_sent, card_refused, ..Server::default() };
         for counter in &self.counters {
             let (served, (clients, timestamps, bytes)) = {
                 let responder = counter.look();

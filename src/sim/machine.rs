@@ -308,7 +308,7 @@ impl Machine {
         self.requests += 1;
         self.statistics.requests += 1;
         self.open.push(token);
-        self.tell(Input::Sent { token, at: self.timebase.now() });
+        self.tell(Input::Sent { token, at: self.timebase.now(), by: crate::ntp::StampedBy::Kernel });
         let stolen = self.stolen();
         let Some(asked) = Place::of(to.ip()) else { return };
         let Some((up, _)) = self.roads(asked) else { return };
@@ -360,7 +360,14 @@ impl Machine {
         // As the kernel would: a stamp of the clock, placed on the timebase by the clock's history.
         let received = self.clock.instant_of(self.clock.time());
         let to = Place::Guest(self.number).address();
-        self.tell(Input::Datagram { token: flight.token, from: flight.to, to, received, bytes: &flight.bytes });
+        self.tell(Input::Datagram {
+            token: flight.token,
+            from: flight.to,
+            to,
+            received,
+            by: crate::ntp::StampedBy::Kernel,
+            bytes: &flight.bytes,
+        });
         self.execute(outside);
     }
 

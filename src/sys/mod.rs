@@ -7,6 +7,7 @@ pub mod clock_set;
 pub mod counter;
 pub mod cpuid;
 pub mod kvm;
+pub mod net_stamps;
 mod peek;
 pub mod ptp;
 pub mod pvclock;

@@ -34,6 +34,13 @@ impl Clock {
         Ok(Self { path: path.to_owned(), descriptor: Descriptor::open(path)?, ladder: Ladder::default() })
     }
 
+    /// Uses no cross time stamps, even if the device has them.
+    #[must_use]
+    pub fn without_cross_stamps(mut self) -> Self {
+        self.ladder = Ladder::without_cross_stamps();
+        self
+    }
+
     /// Reads the clock `samples` times in one go.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "recvmmsg, sendmmsg and the steering program have no safe interface")]
 
 mod batch;
-mod control;
+pub(super) mod control;
 mod steer;
 #[cfg(test)]
 mod tests;
@@ -25,6 +25,43 @@ use nix::sys::socket::{
 
 use crate::units::Timestamp;
 
+/// A network card's stamp, by its own clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CardStamp {
+    /// The stamp.
+    pub stamp: Timestamp,
+    /// The interface, if the kernel named it.
+    pub interface: Option<u32>,
+}
+
+impl CardStamp {
+    pub(super) fn from_told(told: &control::Told) -> Option<Self> {
+        told.card.map(|stamp| Self { stamp, interface: told.interface })
+    }
+}
+
+/// What the kernel says of a datagram that left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Bytes in the buffer: the datagram with its headers.
+    pub length: usize,
+    /// When, by the kernel.
+    pub stamp: Option<Timestamp>,
+    /// When, by the network card. It comes after the kernel's, in a message of its own.
+    pub card: Option<CardStamp>,
+}
+
+/// Both stamps of everything that comes, and the card's interface with them. Without the payload the kernel would not name that of what left.
+pub(super) fn card_flags() -> TimestampingFlag {
+    TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE
+        | TimestampingFlag::from_bits_retain(
+            libc::SOF_TIMESTAMPING_OPT_CMSG | libc::SOF_TIMESTAMPING_OPT_PKTINFO | libc::SOF_TIMESTAMPING_OPT_TX_SWHW,
+        )
+}
+
 /// A socket that answers.
 #[derive(Debug)]
 pub struct ServerSocket {
@@ -33,6 +70,8 @@ pub struct ServerSocket {
     wildcard: bool,
     /// The kernel stamps what leaves, if it is asked for each datagram; `None`: never asked yet.
     stamps_sent: Option<bool>,
+    /// Network cards stamp too.
+    cards: bool,
     /// The batch calls are not there.
     single: bool,
     /// A read waits for a datagram.
@@ -89,7 +128,7 @@ impl ServerSocket {
             // Never in fragments, which could be forged one by one; and the kernel need not number the packets.
             never_fragment(&fd);
         }
-        Ok(Self { fd: Arc::new(fd), wildcard, stamps_sent: None, single: false, waits: true })
+        Ok(Self { fd: Arc::new(fd), wildcard, stamps_sent: None, cards: false, single: false, waits: true })
     }
 
     /// Asks for stamps of what leaves. Receive stamps come in the same, larger form from then on: only who needs them pays for them.
@@ -103,6 +142,32 @@ impl ServerSocket {
             let _ = setsockopt(&self.fd, sockopt::ReceiveTimestampns, &false);
         }
         self.stamps_sent = Some(given);
+    }
+
+    /// Asks for the stamps of network cards, of all that comes and of what is sent with a stamp; false if the kernel has none.
+    pub fn stamp_by_cards(&mut self) -> bool {
+        if setsockopt(&self.fd, sockopt::Timestamping, &card_flags()).is_err() {
+            return false;
+        }
+        let _ = setsockopt(&self.fd, sockopt::ReceiveTimestampns, &false);
+        name_interfaces(&self.fd);
+        (self.cards, self.stamps_sent) = (true, Some(true));
+        true
+    }
+
+    /// Whether network cards' stamps were asked for.
+    #[must_use]
+    pub const fn has_card_stamps(&self) -> bool {
+        self.cards
+    }
+
+    /// The stamps to ask for with a reply.
+    fn sending_stamps(&self) -> u32 {
+        match (self.stamps_sent, self.cards) {
+            (Some(true), true) => libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_TX_HARDWARE,
+            (Some(true), false) => libc::SOF_TIMESTAMPING_TX_SOFTWARE,
+            _ => 0,
+        }
     }
 
     fn bind(&self, address: SocketAddr) -> io::Result<()> {
@@ -143,21 +208,17 @@ impl ServerSocket {
     }
 
     /// The bytes of a datagram that left, headers before them, and when; `None` if the kernel has none to tell.
-    pub fn sent(&self, buffer: &mut [u8]) -> Option<(usize, Timestamp)> {
+    pub fn sent(&self, buffer: &mut [u8]) -> Option<Sent> {
         if self.stamps_sent != Some(true) {
             return None;
         }
         let mut space = [0_u8; 256];
         let mut parts = [io::IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
-        let mut stamp = None;
-        for control in message.cmsgs().ok()? {
-            if let nix::sys::socket::ControlMessageOwned::ScmTimestampsns(stamps) = control {
-                stamp = Some(Timestamp::from_parts(stamps.system.tv_sec(), stamps.system.tv_nsec()));
-            }
-        }
-        Some((message.bytes, stamp.unwrap_or(Timestamp::UNIX_EPOCH)))
+        let length = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?.bytes;
+        // What the kernel did not write is zero, which ends the messages.
+        let told = control::read(&space);
+        Some(Sent { length, stamp: told.stamp, card: CardStamp::from_told(&told) })
     }
 }
 
@@ -171,6 +232,13 @@ impl Bell {
         // An unconnected socket answers ENOTCONN and wakes its readers all the same.
         let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
     }
+}
+
+/// Asks which interface each datagram came by; what left is told the same way.
+pub(super) fn name_interfaces(fd: &OwnedFd) {
+    // A socket takes one of them.
+    let _ = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
+    let _ = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);
 }
 
 /// Refused by some sandboxes: then packets are as elsewhere.

@@ -5,15 +5,18 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag, bind, connect, getsockname,
-    getsockopt, recvmsg, send, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag, bind, connect, getsockname, getsockopt, recvmsg, send,
+    setsockopt, socket, sockopt,
 };
-use nix::sys::time::TimeSpec;
 
+use super::server_socket::{CardStamp, card_flags, control, name_interfaces};
+use super::time;
 use crate::units::Timestamp;
 
 /// A datagram.
@@ -23,6 +26,17 @@ pub struct Received {
     pub len: usize,
     /// The kernel's stamp, if it gave one.
     pub stamp: Option<Timestamp>,
+    /// The network card's stamp, if it gave one.
+    pub card: Option<CardStamp>,
+}
+
+/// When a datagram left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SentStamps {
+    /// By the kernel.
+    pub stamp: Option<Timestamp>,
+    /// By the network card.
+    pub card: Option<CardStamp>,
 }
 
 /// A socket for one request.
@@ -31,7 +45,10 @@ pub struct ClientSocket {
     fd: OwnedFd,
     control: Vec<u8>,
     stamping: bool,
-    awaiting_stamp: bool,
+    cards: bool,
+    sent: SentStamps,
+    /// Stamps of the datagram sent that may still come.
+    awaited: u8,
 }
 
 impl ClientSocket {
@@ -53,47 +70,72 @@ impl ClientSocket {
             | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
             | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
         let stamping = setsockopt(&fd, sockopt::Timestamping, &flags).is_ok();
-        Ok(Self { fd, control: vec![0; 512], stamping, awaiting_stamp: false })
+        Ok(Self { fd, control: vec![0; 512], stamping, cards: false, sent: SentStamps::default(), awaited: 0 })
+    }
+
+    /// Asks for the stamps of network cards too; false if the kernel has none.
+    pub fn stamp_by_cards(&mut self) -> bool {
+        let flags = card_flags() | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_TX_HARDWARE;
+        self.cards = self.stamping && setsockopt(&self.fd, sockopt::Timestamping, &flags).is_ok();
+        if self.cards {
+            name_interfaces(&self.fd);
+        }
+        self.cards
     }
 
     /// Sends one datagram.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
-        self.awaiting_stamp = self.stamping;
+        self.sent = SentStamps::default();
+        self.awaited = u8::from(self.stamping) + u8::from(self.cards);
         Ok(())
     }
 
-    /// The stamp of the datagram sent, once the kernel has it. Asks only while one is outstanding.
-    pub fn sent_stamp(&mut self) -> Option<Timestamp> {
-        if !self.awaiting_stamp {
-            return None;
+    /// The stamps of the datagram sent, as far as there are any yet. Asks only while some are outstanding.
+    pub fn sent_stamps(&mut self) -> SentStamps {
+        let mut looped = [0; 128];
+        while self.awaited > 0 {
+            let Ok(told) = self.receive(&mut looped, MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT) else { break };
+            let Received { stamp, card, .. } = told;
+            if stamp.is_none() && card.is_none() {
+                break;
+            }
+            self.awaited -= 1;
+            self.sent.stamp = stamp.or(self.sent.stamp);
+            self.sent.card = card.or(self.sent.card);
         }
-        let mut empty = [0; 128];
-        let (_, stamp) = self.receive(&mut empty, MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).ok()?;
-        if stamp.is_some() {
-            self.awaiting_stamp = false;
+        self.sent
+    }
+
+    /// The same, after waiting a little for the network card's.
+    pub fn await_sent_stamps(&mut self, at_most: Duration) -> SentStamps {
+        let until = time::raw() + at_most;
+        while self.awaited > 0 && self.sent_stamps().card.is_none() {
+            let left = until.elapsed_since(time::raw());
+            if left.is_zero() {
+                break;
+            }
+            // Nothing but the error queue, which is always listened to.
+            let mut poll = [PollFd::new(self.fd.as_fd(), PollFlags::empty())];
+            if ppoll(&mut poll, Some(left.into()), None).unwrap_or(0) == 0 {
+                break;
+            }
         }
-        stamp
+        self.sent
     }
 
     /// One datagram, if there is one (`WouldBlock` otherwise).
     pub fn receive_into(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let (len, stamp) = self.receive(buffer, MsgFlags::MSG_DONTWAIT)?;
-        Ok(Received { len, stamp })
+        self.receive(buffer, MsgFlags::MSG_DONTWAIT)
     }
 
-    fn receive(&mut self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, Option<Timestamp>)> {
+    fn receive(&mut self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
         let mut parts = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut self.control), flags)?;
-        let mut stamp = None;
-        if let Ok(messages) = message.cmsgs() {
-            for control in messages {
-                if let ControlMessageOwned::ScmTimestampsns(stamps) = control {
-                    stamp = timestamp(stamps.system);
-                }
-            }
-        }
-        Ok((message.bytes, stamp))
+        // What the kernel does not write is zero, which ends the messages.
+        self.control.fill(0);
+        let len = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut self.control), flags)?.bytes;
+        let told = control::read(&self.control);
+        Ok(Received { len, stamp: told.stamp, card: CardStamp::from_told(&told) })
     }
 
     /// Our own address on the way to the server.
@@ -140,16 +182,10 @@ fn datagram_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     }
 }
 
-fn timestamp(spec: TimeSpec) -> Option<Timestamp> {
-    (spec.tv_sec() != 0).then(|| Timestamp::from_parts(spec.tv_sec(), spec.tv_nsec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::time;
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     fn exchange(server: &UdpSocket) -> (Option<Timestamp>, Received, Timestamp, Timestamp) {
         let address = server.local_addr().unwrap();
@@ -161,7 +197,7 @@ mod tests {
         server.send_to(b"answer", from).unwrap();
         let mut poll = [nix::poll::PollFd::new(client.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut poll, 5000_u16).unwrap();
-        let sent = client.sent_stamp();
+        let sent = client.sent_stamps().stamp;
         let received = client.receive_into(&mut buffer).unwrap();
         assert_eq!(&buffer[..received.len], b"answer");
         assert_eq!(client.local_address(), Some(address.ip()));
@@ -184,11 +220,25 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_asks_for_cards_has_the_kernels_stamps() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut client = ClientSocket::open(server.local_addr().unwrap(), None, None).unwrap();
+        assert!(client.stamp_by_cards());
+        let before = time::realtime();
+        client.send(b"question").unwrap();
+        let begun = time::raw();
+        let sent = client.await_sent_stamps(Duration::from_millis(2));
+        assert!(sent.card.is_none() && time::raw().elapsed_since(begun) >= Duration::from_millis(2), "nothing comes from a card");
+        assert!(sent.stamp.is_some_and(|stamp| before <= stamp && stamp <= time::realtime()));
+        assert_eq!(client.sent_stamps(), sent);
+    }
+
+    #[test]
     fn nothing_to_read_would_block() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut client = ClientSocket::open(server.local_addr().unwrap(), None, None).unwrap();
         let error = client.receive_into(&mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(client.sent_stamp(), None);
+        assert_eq!(client.sent_stamps(), SentStamps::default());
     }
 }

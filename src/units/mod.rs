@@ -50,6 +50,18 @@ fn long_duration(seconds: f64) -> std::time::Duration {
     }
 }
 
+/// The same 64 bits, for shared memory.
+#[must_use]
+pub const fn word(number: i64) -> u64 {
+    u64::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// Back from [`word`].
+#[must_use]
+pub const fn number(word: u64) -> i64 {
+    i64::from_ne_bytes(word.to_ne_bytes())
+}
+
 /// A count as floating point, for averages and metrics; exact up to 2^53.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]

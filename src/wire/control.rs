@@ -72,8 +72,43 @@ pub struct Report {
     /// The programs that are run when time breaks and when it is right again.
     #[serde(default)]
     pub hooks: Vec<Hook>,
+    /// Network cards that stamp packets; `None` without `hwtimestamp`.
+    #[serde(default)]
+    pub hardware: Option<Hardware>,
     /// What is wrong, one sentence each; empty when all is well.
     pub problems: Vec<String>,
+}
+
+/// Network cards that stamp packets, and what became of the stamps of our own requests and their answers.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Hardware {
+    /// The cards; empty if none can, or none may.
+    pub cards: Vec<Card>,
+    /// Requests stamped so.
+    pub sent: u64,
+    /// Answers stamped so.
+    pub received: u64,
+    /// Stamps that could not be placed: too little was known of the card's clock.
+    pub unplaced: u64,
+    /// Stamps that contradicted the kernel's.
+    pub impossible: u64,
+}
+
+/// A network card that stamps packets.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Card {
+    /// Its interface.
+    pub interface: String,
+    /// Its clock's device.
+    pub clock: String,
+    /// Whether it stamps what is sent.
+    pub stamps_sent: bool,
+    /// Which received packets it stamps: `none`, `all`, `ntp` or `some`.
+    pub filter: String,
+    /// How wrong a stamp of it can be, in seconds; `None` while too little is known of its clock.
+    pub error: Option<f64>,
+    /// How often its clock was set by somebody.
+    pub jumps: u64,
 }
 
 /// What `tracking` prints.
@@ -208,6 +243,12 @@ pub struct Source {
     pub leap: String,
     /// Whether its answers are authenticated.
     pub authenticated: bool,
+    /// Whose stamp of the request the last sample was measured with: `daemon`, `kernel` or `hardware`; empty if there was none.
+    #[serde(default)]
+    pub transmit_stamp: String,
+    /// The same of the answer.
+    #[serde(default)]
+    pub receive_stamp: String,
     /// Requests or readings made.
     pub sent: u64,
     /// Valid answers or readings.
@@ -254,6 +295,15 @@ pub struct Server {
     pub timestamps: u64,
     /// Bytes used to remember clients.
     pub memory: u64,
+    /// Requests whose arrival a network card stamped.
+    #[serde(default)]
+    pub card_received: u64,
+    /// Replies whose sending a network card stamped.
+    #[serde(default)]
+    pub card_sent: u64,
+    /// Stamps of network cards that could not be true, or not be understood.
+    #[serde(default)]
+    pub card_refused: u64,
 }
 
 /// Totals of one serving thread.

@@ -161,7 +161,7 @@ impl SteadyAgent {
                     }
                     Output::Send { token, to, bytes } => {
                         done.answers += 1;
-                        self.agent.handle(self.now, Input::Sent { token, at: self.now });
+                        self.agent.handle(self.now, Input::Sent { token, at: self.now, by: paraclock::ntp::StampedBy::Kernel });
                         self.now = self.now + Duration::from_micros(200) + self.queueing.next();
                         let answer = self.answer(&bytes);
                         let to_us = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
@@ -184,7 +184,8 @@ impl SteadyAgent {
     }
 
     fn datagram(&mut self, token: paraclock::ntp::Token, from: SocketAddr, to: IpAddr, bytes: &[u8]) {
-        self.agent.handle(self.now, Input::Datagram { token, from, to, received: Some(self.now), bytes });
+        self.agent
+            .handle(self.now, Input::Datagram { token, from, to, received: Some(self.now), by: paraclock::ntp::StampedBy::Kernel, bytes });
     }
 
     fn reading(&mut self) -> Reading {

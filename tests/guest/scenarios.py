@@ -320,7 +320,52 @@ def network_card_ptp_clock_is_followed(test):
             test.exactly("method of the reading", after[-1]["method"], "extended")
 
 
-@scenario("liar")
+@scenario("hwtimestamp", kernel="full")
+def requests_are_stamped_by_the_network_card(test):
+    """An igb of this kind (82576) stamps requests but no NTP answers: those the kernel stamps. A filter that it lacks is refused."""
+    with Chronyd() as upstream, test.guest(igb=True) as guest:
+        refused = server(upstream.port, maxpoll=2) + "hwtimestamp * rxfilter all\nmakestep 1 3\n"
+        with test.paraclock(guest, refused) as agent:
+            settle(test, guest)
+            test.exactly("times that the refusal was said", agent.read_log().count("choose another `rxfilter`"), 1)
+            wait_for("the kernel's stamps after the refusal", lambda: stamps_of(guest) == [("kernel", "kernel")], 60)
+            agent.terminate()
+            agent.start(server(upstream.port, maxpoll=2) + "hwtimestamp *\nmakestep 1 3\n")
+            settle(test, guest)
+            judge_promises(test, follow(test, guest, 30), "in 30 s")
+            hardware = guest.json(f"probe control {SOCKET}")["report"]["hardware"]
+            test.note(f"hardware: {hardware}")
+            cards = hardware["cards"]
+            test.exactly("cards that stamp", [card["clock"] for card in cards], ["/dev/ptp0"])
+            error = cards[0]["error"]
+            test.judge("error of the card's line", error, error is not None and error < 20 * MICROSECOND)
+            test.judge("requests stamped by the card", hardware["sent"], hardware["sent"] >= 5, "5 or more")
+            test.exactly("stamps that could not be", hardware["impossible"], 0)
+            # The kernel begins to stamp what arrives a moment after the first socket asked for it.
+            wait_for("stamps of the request and the answer by ('hardware', 'kernel')", lambda: stamps_of(guest) == [("hardware", "kernel")], 60)
+            test.exactly("times that the card was announced", agent.read_log().count("the network card of "), 1)
+
+
+@scenario("hwtimestamp-none")
+def a_card_without_stamps_is_said_once(test):
+    """A virtio card stamps nothing: that is said once, and the kernel's stamps go on."""
+    with Chronyd() as upstream, test.guest() as guest:
+        config = server(upstream.port, maxpoll=2) + "hwtimestamp eth0\nhwtimestamp *\nmakestep 1 3\n"
+        with test.paraclock(guest, config) as agent:
+            settle(test, guest)
+            log = agent.read_log()
+            test.exactly("times that eth0 was said to have none", log.count("it has no card that stamps packets"), 1)
+            test.exactly("times that none was said to be found", log.count("no network card here stamps packets"), 1)
+            # The kernel begins to stamp what arrives a moment after the first socket asked for it.
+            wait_for("stamps of the request and the answer by ('kernel', 'kernel')", lambda: stamps_of(guest) == [("kernel", "kernel")], 60)
+
+
+def stamps_of(guest):
+    """Whose stamps each source was measured with."""
+    return [(source["transmit_stamp"], source["receive_stamp"]) for source in guest.json("paraclock sources --json")]
+
+
+@scenario("liar", alone=True)
 def liar_is_named(test):
     """One of three servers is 200 ms off: it is the falseticker, and the clock is right."""
     with Chronyd() as first, Chronyd() as second, Liar(0.2) as liar, test.guest() as guest:

@@ -196,7 +196,7 @@ impl Guest {
     }
 
     fn answer(&mut self, token: Token, to: SocketAddr, request: &[u8]) {
-        self.agent.handle(self.timebase.now(), Input::Sent { token, at: self.timebase.now() });
+        self.agent.handle(self.timebase.now(), Input::Sent { token, at: self.timebase.now(), by: paraclock::ntp::StampedBy::Kernel });
         let IpAddr::V4(address) = to.ip() else { return };
         let last = address.octets()[3];
         // The pool's first address never answers: another takes its place.
@@ -225,7 +225,10 @@ impl Guest {
         self.look_at_clock();
         let (from, to) = (to, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100)));
         let received = Some(self.timebase.now());
-        self.agent.handle(self.timebase.now(), Input::Datagram { token, from, to, received, bytes: &answer.emit() });
+        self.agent.handle(
+            self.timebase.now(),
+            Input::Datagram { token, from, to, received, by: paraclock::ntp::StampedBy::Kernel, bytes: &answer.emit() },
+        );
     }
 }
 

@@ -62,7 +62,7 @@ fn a_request_tells_nothing() {
 fn offset_and_delay_are_those_of_the_rfc() {
     let (mut a, mut rng) = association(AssociationOptions::default());
     let request = ask(&mut a, &mut rng, at(0), 1);
-    a.on_sent(Token(1), at(1));
+    a.on_sent(Token(1), at(1), StampedBy::Kernel);
     let Outcome::Sample(sample) = judge(&mut a, &answer(&request), at(12)) else { panic!() };
     assert_eq!(sample.at, Instant::from_nanos(6_500_000));
     assert!(sample.reference.since(time() + Duration::from_micros(105_500)).nanos().abs() <= 1);

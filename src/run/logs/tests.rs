@@ -188,7 +188,7 @@ fn what_cannot_be_opened_or_written_is_left_out() {
 fn stamps_are_those_of_the_last_answer() {
     let dir = tempfile::tempdir().unwrap();
     let mut logs = Logs::open(dir.path(), &[LogKind::RawMeasurements]).unwrap();
-    logs.stamped(true, false);
+    logs.stamped(StampedBy::Kernel, StampedBy::Daemon);
     logs.write(&Note::Measured(Measured { time: Timestamp::from_nanos(-1), ..answer() }));
     let text = fs::read_to_string(dir.path().join("measurements.log")).unwrap();
     assert!(text.lines().last().unwrap().starts_with("1970-01-01 ") && text.ends_with(" 4B K D\n"), "{text}");

@@ -67,6 +67,15 @@ pub(super) fn add(page: &mut Page, report: &Report) -> Result<(), Error> {
         &["source", "address", "mode", "kind", "timescale", "reference_id"],
         sources.iter().map(|s| ([s.name.as_str(), &s.address, &s.mode, &s.kind, &s.timescale, &s.reference_id], 1.0)),
     )?;
+    page.gauges(
+        "paraclock_source_stamps_info",
+        "Whose stamps the last sample was measured with, of the request and of the answer: daemon, kernel or hardware; always 1.",
+        &["source", "address", "transmit", "receive"],
+        sources
+            .iter()
+            .filter(|s| !s.transmit_stamp.is_empty())
+            .map(|s| ([s.name.as_str(), &s.address, &s.transmit_stamp, &s.receive_stamp], 1.0)),
+    )?;
     devices(page, sources)?;
     traffic(page, sources)
 }

@@ -1,10 +1,11 @@
 //! What serving threads are told: the snapshot, how fast the kernel's clock runs, and how long the machine has slept.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::agent::Published;
 use crate::ntp::{SNAPSHOT_WORDS, Snapshot};
+use crate::run::cards::{CardLines, LINES_WORDS};
 use crate::sys::seqlock::Seqlock;
 use crate::sys::time;
 
@@ -14,6 +15,10 @@ const WORDS: usize = SNAPSHOT_WORDS + 2;
 #[derive(Debug)]
 pub struct Slate {
     words: Seqlock<WORDS>,
+    /// What is known of network cards' clocks.
+    cards: Seqlock<LINES_WORDS>,
+    /// Stamps of network cards: of requests and replies used, and those that could not be.
+    uses: [AtomicU64; 3],
     stopped: AtomicBool,
 }
 
@@ -31,7 +36,12 @@ impl Slate {
     /// Nothing is known yet: whoever reads it serves no time.
     #[must_use]
     pub fn new() -> Self {
-        let slate = Self { words: Seqlock::new([0; WORDS]), stopped: AtomicBool::new(false) };
+        let slate = Self {
+            words: Seqlock::new([0; WORDS]),
+            cards: Seqlock::new([0; LINES_WORDS]),
+            uses: Default::default(),
+            stopped: AtomicBool::new(false),
+        };
         slate.write(&Snapshot::unsynchronised(), 0.0);
         slate
     }
@@ -39,6 +49,30 @@ impl Slate {
     /// Tells everybody at once.
     pub fn publish(&self, published: &Published) {
         self.write(&published.snapshot, published.course.rate.ratio());
+    }
+
+    /// Tells everybody of network cards' clocks.
+    pub fn publish_cards(&self, lines: &CardLines) {
+        self.cards.write(&lines.to_words());
+    }
+
+    pub(super) fn cards(&self) -> (u64, CardLines) {
+        let (sequence, words) = self.cards.read();
+        (sequence, CardLines::from_words(&words))
+    }
+
+    pub(super) fn cards_changed(&self, sequence: u64) -> bool {
+        self.cards.changed(sequence)
+    }
+
+    pub(super) fn count_uses(&self, uses: [u64; 3]) {
+        for (total, n) in self.uses.iter().zip(uses) {
+            total.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn uses(&self) -> [u64; 3] {
+        self.uses.each_ref().map(|n| n.load(Ordering::Relaxed))
     }
 
     fn write(&self, snapshot: &Snapshot, rate: f64) {

@@ -116,6 +116,12 @@ impl Default for Ladder {
 }
 
 impl Ladder {
+    /// Begins below cross time stamps.
+    #[must_use]
+    pub fn without_cross_stamps() -> Self {
+        Self { rung: Rung::ExtendedRaw, ..Self::default() }
+    }
+
     /// Begins at the top again: after a change of clocksource other ways may work.
     pub fn reset(&mut self) {
         *self = Self::default();

@@ -7,8 +7,8 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::ServerSocket;
 use super::control::{self, Asked, Control, ROOM};
+use super::{CardStamp, ServerSocket};
 use crate::units::Timestamp;
 
 /// Datagrams received at once: as many as the first-level cache holds with all that belongs to them.
@@ -72,6 +72,8 @@ pub struct Datagram<'a> {
     pub from: SocketAddr,
     /// When it arrived, by the kernel (`CLOCK_REALTIME`).
     pub stamp: Option<Timestamp>,
+    /// When it arrived, by the network card's own clock.
+    pub card: Option<CardStamp>,
     /// What it says.
     pub bytes: &'a [u8],
 }
@@ -170,7 +172,7 @@ impl Batch {
         let bytes = if header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0 { &buffers.requests[i][..length] } else { &[] };
         let told = control::read(&buffers.controls[i].0[..header.msg_hdr.msg_controllen.min(ROOM)]);
         self.asked[i] = told.asked;
-        Some(Datagram { from: buffers.names[i].address()?, stamp: told.stamp, bytes })
+        Some(Datagram { from: buffers.names[i].address()?, stamp: told.stamp, card: CardStamp::from_told(&told), bytes })
     }
 
     /// This reply to request `i`, which is not longer, goes with the next [`Batch::send`]; with `stamp` the kernel is asked when it leaves. It takes the
@@ -192,7 +194,7 @@ impl Batch {
         buffers.reply_parts[j] = libc::iovec { iov_base: bytes.cast(), iov_len: reply.len() };
         let from = if socket.wildcard { self.asked[i] } else { None };
         // What the kernel said has been read: its place is taken too.
-        let length = control::write(&mut buffers.controls[i], from, stamp && socket.stamps_sent == Some(true));
+        let length = control::write(&mut buffers.controls[i], from, if stamp { socket.sending_stamps() } else { 0 });
         let asked = &buffers.headers[i].msg_hdr;
         let message = &mut buffers.reply_headers[j].msg_hdr;
         (message.msg_name, message.msg_namelen) = (name.cast(), asked.msg_namelen);

@@ -95,9 +95,28 @@ fn the_kernel_says_when_a_reply_left() {
     let before = time::realtime();
     client.send_to(b"request", bound).unwrap();
     echo(&mut batch, &mut socket, true);
-    let (length, stamp) = socket.sent(&mut buffer).expect("loopback stamps at once");
-    assert!(buffer[..length].ends_with(b"Request"));
-    assert!(before <= stamp && stamp <= time::realtime());
+    let sent = socket.sent(&mut buffer).expect("loopback stamps at once");
+    assert!(buffer[..sent.length].ends_with(b"Request") && sent.card.is_none());
+    assert!(sent.stamp.is_some_and(|stamp| before <= stamp && stamp <= time::realtime()));
+}
+
+#[test]
+fn a_socket_that_asks_for_cards_stamps_has_the_kernels() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let (mut socket, bound) = one(address);
+        assert!(socket.stamp_by_cards());
+        let mut batch = Batch::new();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut buffer = [0; 256];
+        client.send_to(b"request", (Ipv4Addr::LOCALHOST, bound.port())).unwrap();
+        let before = time::realtime();
+        echo(&mut batch, &mut socket, true);
+        let sent = socket.sent(&mut buffer).expect("loopback stamps at once");
+        assert!(buffer[..sent.length].ends_with(b"Request") && sent.card.is_none());
+        assert!(sent.stamp.is_some_and(|stamp| before <= stamp && stamp <= time::realtime()));
+        assert_eq!(client.recv_from(&mut buffer).unwrap().0, 7);
+    }
 }
 
 #[test]
