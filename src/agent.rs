@@ -27,7 +27,7 @@ use crate::config::{SelectOptions, ServerDirective};
 use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, StampedBy, Token, reference_id_of};
 use crate::trace::Beginning;
-use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale};
+use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale, Vsock, shown};
 
 use authentication::Authentication;
 pub use disruption::{Disruption, DisruptionKind, Witness};
@@ -288,7 +288,7 @@ impl Agent {
     }
 
     fn add_server(&mut self, directive: ServerDirective, timescale: Timescale, now: Instant) {
-        if let Ok(address) = directive.name.parse::<IpAddr>() {
+        if let Some(address) = Vsock::or_ip(&directive.name) {
             self.add_association(&directive, address, timescale, None, now);
             return;
         }
@@ -315,7 +315,7 @@ impl Agent {
         };
         // Not all at once: up to 20 ms apart for what is added together.
         let first = now + Duration::from_micros(u64::from(self.rng.next_u32() % 20_000));
-        let name = if directive.is_pool() || from.is_none() { address.to_string() } else { directive.name.clone() };
+        let name = if directive.is_pool() || from.is_none() { shown(address) } else { directive.name.clone() };
         let effective = self.authentication.of_server(directive);
         let mut association = Association::new(id, SocketAddr::new(address, directive.port), options, first);
         if directive.key.is_some() {

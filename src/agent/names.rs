@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::{Agent, Kind, MAX_SOURCES, NameId, Output, Source};
 use crate::config::ServerDirective;
 use crate::core::SourceId;
-use crate::units::{Instant, Timescale};
+use crate::units::{Instant, Timescale, Vsock};
 
 /// After a failed look-up, wait this long, then twice as long, up to the limit.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -88,7 +88,9 @@ impl Agent {
         }
         name.spare.clear();
         let port = name.directive.port;
-        for address in addresses.iter().filter(|a| !used.contains(&SocketAddr::new(**a, port))).take(MAX_ADDRESSES) {
+        // No name stands for a machine of this host.
+        let addresses = addresses.iter().filter(|a| Vsock::of(**a).is_none());
+        for address in addresses.filter(|a| !used.contains(&SocketAddr::new(**a, port))).take(MAX_ADDRESSES) {
             if !name.spare.contains(address) {
                 name.spare.push(*address);
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
 use crate::core::{SourceId, SourceState, SourceView, Status};
-use crate::units::{Bound, Instant, Leap, Offset, Stratum, Timescale};
+use crate::units::{Bound, Instant, Leap, Offset, Stratum, Timescale, shown};
 use crate::wire::control::{
     BoundReport, Conflict, Counters, Disruption as DisruptionReport, Hardware, Hook, Platform, Report, Server, Source as SourceReport,
     Tracking,
@@ -121,7 +121,7 @@ impl Agent {
         let last = view.and_then(|v| v.last);
         let state = if source.denied { SourceState::Unreachable } else { view.map_or(SourceState::Waiting, |v| v.state) };
         let (poll, reach, counts, kind, address) = match &source.kind {
-            Kind::Ntp(a) => (a.poll(), a.reach(), a.counts(), "NTP", a.address().ip().to_string()),
+            Kind::Ntp(a) => (a.poll(), a.reach(), a.counts(), "NTP", shown(a.address().ip())),
             Kind::Local(c) => (c.poll(), c.reach(), c.counts(), c.kind(), String::new()),
         };
         let rejected: BTreeMap<String, u64> = match &source.kind {

@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::line::{Line, Parsed, Word, quoted};
 use super::{AccessRule, AccessSubject, Config};
+use crate::units::Vsock;
 
 /// `allow [all] [SUBJECT]`.
 pub(super) fn allow(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
@@ -24,6 +25,7 @@ fn rule(line: &mut Line<'_>, config: &mut Config, allow: bool) -> Parsed<String>
     }
     let subject = match line.next() {
         None => AccessSubject::Everybody,
+        Some(word) if word.keyword() == "vsock" => AccessSubject::Vsock(line.next().map(machine).transpose()?),
         Some(word) => subject(word)?,
     };
     line.end()?;
@@ -33,10 +35,23 @@ fn rule(line: &mut Line<'_>, config: &mut Config, allow: bool) -> Parsed<String>
         AccessSubject::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
         AccessSubject::Net(net) => net.to_string(),
         AccessSubject::Name(name) => format!("the host {name}"),
+        AccessSubject::Vsock(None) => "every machine of this host, over vsock".to_owned(),
+        AccessSubject::Vsock(Some(machine)) => format!("{machine}"),
     };
     let scope = if all { ", whatever earlier lines say about parts of it" } else { "" };
     config.access.push(AccessRule { origin: line.origin(), allow, all, subject });
     Ok(format!("{verb} {whom}{scope}"))
+}
+
+/// A machine by its context id.
+fn machine(word: Word<'_>) -> Parsed<Vsock> {
+    let known = Vsock::from_word(&word.keyword());
+    known.ok_or_else(|| {
+        word.problem(format!(
+            "{} names no machine: `vsock` takes a context id (a number), `host` or `local`, or nothing for all",
+            quoted(word.text)
+        ))
+    })
 }
 
 /// A network, an address, a partial IPv4 address such as `192.168`, or a name.
@@ -51,6 +66,11 @@ fn subject(word: Word<'_>) -> Parsed<AccessSubject> {
         None => (text, None),
     };
     if let Ok(address) = address.parse::<IpAddr>() {
+        if Vsock::of(address).is_some() {
+            return Err(
+                word.problem(format!("nobody asks from {}: for a machine of this host write `vsock` and its context id", quoted(text)))
+            );
+        }
         let net = match prefix {
             None => IpNet::from(address),
             Some(prefix) => IpNet::new(address, prefix).map_err(|_| problem())?.trunc(),
@@ -86,6 +106,7 @@ mod tests {
             Ok(AccessSubject::Net(net)) => Ok(net.to_string()),
             Ok(AccessSubject::Name(name)) => Ok(format!("name {name}")),
             Ok(AccessSubject::Everybody) => Ok("everybody".to_owned()),
+            Ok(AccessSubject::Vsock(_)) => Err("a lone word is no machine".to_owned()),
             Err(problem) => Err(problem.message),
         }
     }

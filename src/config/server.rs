@@ -3,7 +3,7 @@
 use super::line::{Line, Parsed, Problem, Word, quoted};
 use super::suggest::did_you_mean;
 use super::{SelectOptions, ServerDirective, ServerKind, say};
-use crate::units::{Offset, Poll, Stratum, duration};
+use crate::units::{Offset, Poll, Stratum, Vsock, duration};
 
 /// Options with an effect.
 const SERVED: &[&str] = &[
@@ -74,12 +74,18 @@ impl PollLimits {
 /// Parses what follows `server` or `pool`.
 pub(super) fn parse(line: &mut Line<'_>, kind: ServerKind) -> Parsed<(ServerDirective, String)> {
     let name = line.required(line.directive(), "a host name or address")?;
+    if name.text.parse().is_ok_and(|address| Vsock::of(address).is_some()) {
+        return Err(
+            name.problem(format!("nobody answers at {}: for a machine of this host write `vsock:` and its context id", quoted(name.text)))
+        );
+    }
+    let place = Vsock::place(name.text).map(|place| machine(name, place, kind)).transpose()?;
     let (min_poll, max_poll) = PollLimits::default().resolve();
     let mut server = ServerDirective {
         origin: line.origin(),
         kind,
-        name: name.text.to_owned(),
-        port: 123,
+        name: place.map_or_else(|| name.text.to_owned(), |(machine, _)| machine.to_string()),
+        port: place.and_then(|(_, port)| port).unwrap_or(123),
         min_poll,
         max_poll,
         iburst: false,
@@ -109,6 +115,25 @@ pub(super) fn parse(line: &mut Line<'_>, kind: ServerKind) -> Parsed<(ServerDire
     (server.min_poll, server.max_poll) = polls.resolve();
     let meaning = meaning(&server);
     Ok((server, meaning))
+}
+
+/// The machine and port of `vsock:CID[:PORT]`.
+fn machine(name: Word<'_>, place: &str, kind: ServerKind) -> Parsed<(Vsock, Option<u16>)> {
+    if kind == ServerKind::Pool {
+        return Err(name.problem("one machine is no pool: write `server`"));
+    }
+    let (cid, port) = place.split_once(':').map_or((place, None), |(cid, port)| (cid, Some(port)));
+    let machine = Vsock::from_word(&cid.to_ascii_lowercase());
+    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0));
+    match (machine, port) {
+        (Some(machine), None) => Ok((machine, None)),
+        (Some(machine), Some(Some(port))) => Ok((machine, Some(port))),
+        (None, _) => {
+            Err(name
+                .problem(format!("{} names no machine: write `vsock:host`, or `vsock:` and its context id, a number", quoted(name.text))))
+        }
+        (_, Some(None)) => Err(name.problem(format!("{} has no good port: it is a number from 1 to 65535", quoted(name.text)))),
+    }
 }
 
 /// Parses one option; `word` is its name.
@@ -207,7 +232,8 @@ fn meaning(server: &ServerDirective) -> String {
         ServerKind::Server => format!("ask {}", server.name),
         ServerKind::Pool => format!("ask up to {} of {}", addresses(server.max_sources), server.name),
     };
-    let port = if server.port == 123 { String::new() } else { format!(" on UDP port {}", server.port) };
+    let kind = if Vsock::place(&server.name).is_some() { "vsock" } else { "UDP" };
+    let port = if server.port == 123 { String::new() } else { format!(" on {kind} port {}", server.port) };
     let pace = if server.min_poll == server.max_poll {
         say::every(server.min_poll)
     } else {

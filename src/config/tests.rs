@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::units::{Offset, Poll, Stratum, Timescale};
+use crate::units::{Offset, Poll, Stratum, Timescale, Vsock};
 
 /// Files in memory.
 #[derive(Default)]
@@ -55,6 +55,34 @@ fn error(text: &str) -> String {
     let mut all = errors(text);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
+}
+
+#[test]
+fn machines_of_this_host() {
+    let parsed = |line: &str| parse_directives(&[line.to_owned()], &Memory::default()).map_err(|wrong| wrong[0].to_string());
+    for (line, name, port) in
+        [("server vsock:2", "vsock:2", 123), ("server VSOCK:Host:1123", "vsock:2", 1123), ("server vsock:local port 99", "vsock:1", 99)]
+    {
+        let config = parsed(line).unwrap();
+        assert_eq!((config.servers[0].name.as_str(), config.servers[0].port), (name, port), "{line}");
+    }
+    for (line, subject) in [("allow vsock", None), ("deny vsock 7", Some(Vsock(7))), ("allow all vsock host", Some(Vsock::HOST))] {
+        assert_eq!(parsed(line).unwrap().access[0].subject, AccessSubject::Vsock(subject), "{line}");
+    }
+    for (line, wrong) in [
+        ("server vsock:", "1:8: error: `vsock:` names no machine"),
+        ("server vsock:any", "1:8: error: `vsock:any` names no machine"),
+        ("server vsock:2:0", "1:8: error: `vsock:2:0` has no good port"),
+        ("server vsock:2:x", "1:8: error: `vsock:2:x` has no good port"),
+        ("pool vsock:2", "1:6: error: one machine is no pool"),
+        ("server 100::2", "1:8: error: nobody answers at `100::2`"),
+        ("allow vsock any", "1:13: error: `any` names no machine"),
+        ("allow vsock 3 4", "1:15: error: "),
+        ("allow 100::/96", "1:7: error: nobody asks from `100::/96`"),
+    ] {
+        let error = parsed(line).unwrap_err();
+        assert!(error.contains(wrong), "{line}: {error}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Diagnostic, Hook, HwTimestamp, Origin};
-use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale, nanos};
+use crate::units::{Offset, Poll, Ppm, ReferenceId, Stratum, Timescale, Vsock, nanos};
 
 /// Everything the configuration says. `Default` holds chrony's defaults and no sources.
 #[derive(Clone, PartialEq, Debug)]
@@ -390,6 +390,8 @@ pub enum AccessSubject {
     Net(IpNet),
     /// A host by name.
     Name(String),
+    /// A machine that asks over vsock, or any of them.
+    Vsock(Option<Vsock>),
 }
 
 /// One `allow` or `deny` line.

@@ -3,6 +3,8 @@
 //! Every address has a thread of its own; all are waited for together. An address that does not answer is asked a
 //! second time, since packets get lost.
 
+mod vsock;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
@@ -17,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::PlannedServer;
 use crate::core::SourceId;
-use crate::ntp::{Association, AssociationOptions, Outcome, Rejection, StampedBy, Token};
+use crate::ntp::{Association, AssociationOptions, Outcome, Packet, Rejection, StampedBy, Token};
 use crate::sys::socket::ClientSocket;
 use crate::sys::time;
-use crate::units::{Instant, Timescale};
+use crate::units::{Instant, Timescale, Vsock};
 use crate::wire::ntp::Header;
 
 /// How long an answer is waited for.
@@ -103,6 +105,9 @@ pub fn ask(servers: &[PlannedServer]) -> Vec<Probe> {
 
 fn ask_server(server: &PlannedServer) -> Vec<Probe> {
     let probe = |address: String, answer| Probe { server: server.name.clone(), address, answer };
+    if let Some(machine) = Vsock::or_ip(&server.name).and_then(Vsock::of) {
+        return vec![probe(machine.to_string(), vsock::ask(machine, server.port, PATIENCE))];
+    }
     let addresses: Vec<SocketAddr> = match (server.name.as_str(), server.port).to_socket_addrs() {
         Ok(found) => found.take(server.addresses.min(MOST_ADDRESSES)).collect(),
         Err(error) => return vec![probe(String::new(), Answer::NoName(error.to_string()))],
@@ -134,18 +139,34 @@ fn ask_address(to: SocketAddr, patience: Duration) -> Answer {
 
 /// One request, and what comes of it.
 fn ask_once(to: SocketAddr, patience: Duration) -> io::Result<Answer> {
-    let mut rng = ChaCha20Rng::try_from_os_rng().map_err(|error| io::Error::other(error.to_string()))?;
-    let now = time::raw();
-    // What the server hands out does not matter to a single look.
-    let options = AssociationOptions { timescale: Timescale::Unknown, ..AssociationOptions::default() };
-    let mut association = Association::new(SourceId(0), to, options, now);
-    let token = Token(0);
-    let Some((question, _)) = association.on_timer(now, token, &mut rng) else { return Ok(Answer::Silence) };
+    let Some(mut question) = Question::new(to)? else { return Ok(Answer::Silence) };
     let mut socket = ClientSocket::open(to, None, None)?;
     let local = socket.local_address().unwrap_or(to.ip());
-    association.on_sent(token, time::raw(), StampedBy::Daemon);
+    question.is_sent();
     socket.send(&question.bytes)?;
-    Ok(listen(&mut socket, &mut association, local, time::raw() + patience))
+    Ok(listen(&mut socket, &mut question.association, local, time::raw() + patience))
+}
+
+/// One request, and who judges the answer.
+struct Question {
+    association: Association,
+    bytes: Packet,
+}
+
+impl Question {
+    fn new(to: SocketAddr) -> io::Result<Option<Self>> {
+        let mut rng = ChaCha20Rng::try_from_os_rng().map_err(|error| io::Error::other(error.to_string()))?;
+        let now = time::raw();
+        // What the server hands out does not matter to a single look.
+        let options = AssociationOptions { timescale: Timescale::Unknown, ..AssociationOptions::default() };
+        let mut association = Association::new(SourceId(0), to, options, now);
+        Ok(association.on_timer(now, Token(0), &mut rng).map(|(question, _)| Self { association, bytes: question.bytes }))
+    }
+
+    /// It leaves now.
+    fn is_sent(&mut self) {
+        self.association.on_sent(Token(0), time::raw(), StampedBy::Daemon);
+    }
 }
 
 fn listen(socket: &mut ClientSocket, association: &mut Association, local: IpAddr, end: Instant) -> Answer {

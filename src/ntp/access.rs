@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::units::Vsock;
+
 /// One rule, its names resolved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
@@ -23,27 +25,33 @@ pub struct Rule {
 pub struct Access {
     v4: Ranges,
     v6: Ranges,
+    /// Machines of this host, by context id.
+    vsock: Ranges,
 }
 
 impl Access {
     /// Rules in the order they were written.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut v4, mut v6, mut vsock) = (Vec::new(), Vec::new(), Vec::new());
         for rule in rules {
             let entry = Entry::of(&rule);
-            let entries = if rule.net.addr().is_ipv4() { &mut v4 } else { &mut v6 };
+            let entries = match rule.net.addr() {
+                IpAddr::V4(_) => &mut v4,
+                address if rule.net.prefix_len() >= Vsock::PREFIX_BITS && Vsock::of(address).is_some() => &mut vsock,
+                IpAddr::V6(_) => &mut v6,
+            };
             entries.retain(|old: &Entry| !(old.same_net(&entry) || (rule.all && entry.contains(old))));
             entries.push(entry);
         }
-        Self { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+        Self { v4: Ranges::new(v4), v6: Ranges::new(v6), vsock: Ranges::new(vsock) }
     }
 
     /// Everybody is allowed.
     #[must_use]
     pub fn everybody() -> Self {
         let all = |bits| Ranges::new(vec![Entry { first: 0, last: last_of(0, 0, bits), length: 0, allow: true }]);
-        Self { v4: all(32), v6: all(128) }
+        Self { v4: all(32), v6: all(128), vsock: all(128) }
     }
 
     /// Whether `address` may ask. An IPv4 address in IPv6's clothes is the IPv4 address.
@@ -51,6 +59,7 @@ impl Access {
     pub fn allows(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(v4) => self.v4.allow(u128::from(u32::from(v4))),
+            address @ IpAddr::V6(v6) if Vsock::of(address).is_some() => self.vsock.allow(u128::from(v6)),
             IpAddr::V6(v6) => self.v6.allow(u128::from(v6)),
         }
     }
@@ -59,6 +68,12 @@ impl Access {
     #[must_use]
     pub fn families(&self) -> (bool, bool) {
         (self.v4.any(), self.v6.any())
+    }
+
+    /// Whether any machine of this host may ask over vsock.
+    #[must_use]
+    pub fn vsock(&self) -> bool {
+        self.vsock.any()
     }
 }
 
@@ -185,6 +200,23 @@ mod tests {
         assert!(!allowed(&["allow ::/0"], "::ffff:192.0.2.1"));
     }
 
+    #[test]
+    fn machines_of_this_host_are_a_world_of_their_own() {
+        let machines = |rules: &[(bool, Option<u32>)]| {
+            let all = IpNet::new(Vsock(0).address(), Vsock::PREFIX_BITS).unwrap();
+            Access::new(rules.iter().map(|&(allow, cid)| Rule {
+                allow,
+                all: false,
+                net: cid.map_or(all, |cid| Vsock(cid).address().into()),
+            }))
+        };
+        let table = machines(&[(true, None), (false, Some(7))]);
+        assert!(table.vsock() && table.allows(Vsock(3).address()) && !table.allows(Vsock(7).address()));
+        assert_eq!(table.families(), (false, false));
+        assert!(machines(&[(true, Some(3))]).allows(Vsock(3).address()) && !machines(&[(true, Some(3))]).allows(Vsock(4).address()));
+        assert!(!allowed(&["allow ::/0"], "100::3"), "whoever may ask over the network may not over vsock");
+    }
+
     /// The rules as a list that is read for every address.
     fn naive(rules: &[Rule], address: IpAddr) -> bool {
         let mut kept: Vec<Rule> = Vec::new();
@@ -217,7 +249,7 @@ mod tests {
             let access = Access::new(rules.iter().copied());
             for (high, low) in ends {
                 let mut octets = [0; 16];
-                (octets[0], octets[15]) = (high & 0xc0 | high & 1, low & 7);
+                (octets[0], octets[15]) = (high & 0xc0 | high & 2, low & 7);
                 for address in [IpAddr::from([octets[0], 0, 0, octets[15]]), IpAddr::from(octets)] {
                     prop_assert_eq!(access.allows(address), naive(&rules, address), "{} of {:?}", address, &rules);
                 }

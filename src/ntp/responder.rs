@@ -3,7 +3,7 @@
 //! Pure. A reply is never longer than its request, and modes 6 and 7 are never answered. Two steps: [`Responder::judge`] decides whether a
 //! request is answered, [`Responder::answer`] builds the reply at the moment it leaves. What is remembered of clients lives in here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -142,6 +142,16 @@ impl Responder {
             client_memory: 0,
             seed: 0,
         })
+    }
+
+    /// Whether somebody may ask at all; who may not has asked in vain, and is counted.
+    pub fn admits(&mut self, address: IpAddr) -> bool {
+        let admits = self.access.allows(address);
+        if !admits {
+            self.served.received += 1;
+            self.served.refuse(Refusal::Denied);
+        }
+        admits
     }
 
     /// Whether a request is answered.

@@ -23,13 +23,14 @@ use super::logs::Logs;
 use super::narrator::Narrator;
 use super::serve::Slate;
 use super::state::DriftFile;
+use super::vsock::Calls;
 use super::watchdog::Watchdog;
 use crate::agent::{Agent, DeviceFacts, Input, NameId, Output, Published};
 use crate::clock::Clock;
 use crate::core::{Applied, Signal, SourceId};
 use crate::platform;
 use crate::sys::{time, timex};
-use crate::units::Instant;
+use crate::units::{Instant, Vsock};
 use crate::wire::control::{Conflict as ConflictReport, Hardware};
 
 use flights::{Flight, poll_flights};
@@ -151,6 +152,7 @@ pub struct Executor {
     cards: Cards,
     departure: Departure,
     flights: Vec<Flight>,
+    calls: Calls,
     resolved: (mpsc::Sender<Resolution>, mpsc::Receiver<Resolution>),
     drift: Option<DriftFile>,
     narrator: Narrator,
@@ -179,6 +181,7 @@ impl Executor {
             cards: Cards::default(),
             departure,
             flights: Vec::new(),
+            calls: Calls::default(),
             resolved: mpsc::channel(64),
             drift,
             narrator: Narrator::default(),
@@ -250,7 +253,7 @@ impl Executor {
             // Borrowed apart, so that each branch can wait on its own part.
             let (flights, resolved, buffer, shared) = (&mut self.flights, &mut self.resolved.1, &mut self.buffer, &self.shared);
             let ears = &mut self.ears;
-            let devices = &mut self.devices;
+            let (devices, calls) = (&mut self.devices, &mut self.calls);
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -267,6 +270,7 @@ impl Executor {
                         self.wake(due);
                     }
                 }
+                Some(answer) = calls.answered() => self.answered(answer),
                 () = shared.0.news.notified() => self.look_at_clock(),
                 Some((name, addresses)) = resolved.recv() => self.resolved(name, &addresses),
                 Some(done) = devices.returned() => {
@@ -360,7 +364,10 @@ impl Executor {
                     }
                 }
                 Some(Output::Open { source, directive }) => self.devices.open(source, &directive),
-                Some(Output::Send { token, to, bytes }) => self.send(token, to, &bytes),
+                Some(Output::Send { token, to, bytes }) => match Vsock::of(to.ip()) {
+                    Some(machine) => self.calls.begin(token, machine, to.port(), bytes),
+                    None => self.send(token, to, &bytes),
+                },
                 Some(Output::Close(token)) => self.land(token),
                 Some(Output::Apply(adjustment)) => {
                     let result = self.clock.apply(&adjustment);

@@ -22,4 +22,5 @@ mod registered;
 pub mod serve;
 pub mod setup;
 pub mod state;
+mod vsock;
 mod watchdog;

@@ -9,7 +9,8 @@ use super::watchdog;
 use crate::agent::{Agent, Disruption};
 use crate::core::{Adjustment, Applied, ClockError, ReadError, SourceId, SourceState, Status};
 use crate::sys::time;
-use crate::units::Timescale;
+use crate::sys::vsock::LACKING;
+use crate::units::{Timescale, Vsock};
 
 /// What was said last, so that only news is said.
 #[derive(Debug, Default)]
@@ -175,7 +176,17 @@ impl Narrator {
     pub(super) fn send_failed(&mut self, server: SocketAddr, error: &io::Error) {
         let code = error.raw_os_error().unwrap_or(0);
         if self.unreachable.len() < 256 && self.unreachable.insert(server, code) != Some(code) {
-            tracing::warn!("{server}: {error}");
+            match Vsock::of(server.ip()) {
+                Some(machine) if code == libc::EAFNOSUPPORT => tracing::warn!("{machine}: {LACKING}"),
+                Some(machine) if matches!(code, libc::ENODEV | libc::ECONNRESET | libc::ECONNREFUSED) => {
+                    tracing::warn!(
+                        "{machine} port {}: {error}; does it serve (`allow vsock`), and has this machine a vsock device?",
+                        server.port()
+                    );
+                }
+                Some(machine) => tracing::warn!("{machine} port {}: {error}", server.port()),
+                None => tracing::warn!("{server}: {error}"),
+            }
         }
     }
 }

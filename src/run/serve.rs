@@ -9,6 +9,7 @@ mod sight;
 mod slate;
 #[cfg(test)]
 mod tests;
+mod vsock;
 
 pub use open::{Opened, open};
 pub use slate::Slate;
@@ -23,7 +24,7 @@ use super::registered::register;
 use crate::ntp::{Refusal, Responder, Served};
 use crate::sys::server_socket::Bell;
 use crate::sys::time;
-use crate::units::Instant;
+use crate::units::{Instant, shown};
 use crate::wire::control::{ClientReport, Server, ServerThread};
 use desk::Desk;
 
@@ -80,6 +81,11 @@ impl Opened {
         }
         let how = if threaded { format!("on {} thread(s)", service.threads.len()) } else { "within the main loop".to_owned() };
         tracing::info!("serving time at {} {how}", service.addresses.join(", "));
+        if let Some((listener, responder)) = self.vsock {
+            let counter = Counter(Arc::new(Mutex::new(responder)));
+            service.counters.push(counter.clone());
+            service.tasks.push(tokio::spawn(vsock::serve(listener, counter, slate)));
+        }
         service
     }
 }
@@ -182,7 +188,7 @@ impl Viewer {
         for counter in &self.counters {
             let responder = counter.look();
             clients.extend(responder.clients().map(|c| ClientReport {
-                address: c.address.to_string(),
+                address: shown(c.address),
                 received: c.asked,
                 dropped: c.dropped,
                 interval: c.interval,

@@ -18,3 +18,4 @@ pub mod time;
 pub mod timex;
 pub mod uevent;
 pub mod vmclock;
+pub mod vsock;

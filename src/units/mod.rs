@@ -15,6 +15,7 @@ mod ppm;
 mod reference_id;
 mod timescale;
 mod timestamp;
+mod vsock;
 
 pub use bound::Bound;
 pub use civil::Civil;
@@ -26,6 +27,7 @@ pub use ppm::Ppm;
 pub use reference_id::ReferenceId;
 pub use timescale::Timescale;
 pub use timestamp::{NtpTimestamp, Timestamp};
+pub use vsock::{Vsock, shown};
 
 /// Seconds (floating point) to a `Duration`; negative and NaN become zero, huge values saturate.
 #[inline]

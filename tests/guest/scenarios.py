@@ -426,6 +426,60 @@ def bound_grows_without_a_server(test):
             judge_maxerror(test, [one for one in held if one.kernel["synchronised"]], "in hold-over")
 
 
+@scenario("vsock")
+def time_over_vsock(test):
+    """A guest without a network card is told the time by its sibling, here itself, over vsock."""
+    with test.guest() as guest:
+        ask = f"paraclock run -x 'metrics off' 'control {SOCKET}' 'server vsock:local iburst minpoll 0 maxpoll 0'"
+        serve = "paraclock run -x 'metrics off' 'control /run/serve.sock' 'local stratum 5'"
+
+        refused, _, said = guest.ask(f"{serve} 'allow vsock'")
+        test.judge("without the module", said.strip()[-150:], refused != 0 and "line:4:1: error:" in said and "modprobe" in said)
+        guest.run(f"(exec {ask} >/run/early.log 2>&1 & echo $! >/run/early)")
+        guest.wait("a word of the missing module", "cat /run/early.log", lambda log: "this kernel has no vsock: modprobe" in log, 20)
+        early = guest.run("kill $(cat /run/early); cat /run/early.log")
+        test.exactly("times that it said so", early.count("this kernel has no vsock"), 1)
+
+        guest.run("for m in $(cat /etc/modules-vsock); do insmod /lib/modules/$(uname -r)/$m || exit 1; done")
+        guest.run(f"({serve} 'allow vsock' 'deny vsock 77' >/run/serve.log 2>&1 & echo $! >/run/serve)")
+        guest.wait("somebody who serves", "cat /run/serve.log", lambda log: "serving time at vsock port 123" in log, 20)
+        guest.run(f"({ask} >/run/ask.log 2>&1 & echo $! >/run/ask)")
+        guest.wait("time over vsock", "paraclock tracking --json", lambda out: '"synchronised"' in out, 30)
+        test.exactly("stratum", guest.json("paraclock tracking --json")["stratum"], 6)
+        source = guest.json("paraclock sources --json")[0]
+        test.exactly("the server's name", source["name"], "vsock:1")
+        # Both tell the same clock: what is off is the exchange's own.
+        test.at_most("offset", abs(source["offset"]), source["delay"] / 2 + MILLISECOND)
+        test.note(f"round trip {source['delay'] * 1e6:.0f} us")
+        clients = guest.json("paraclock clients --json --socket /run/serve.sock")
+        test.exactly("clients", [one["address"] for one in clients], ["vsock:1"])
+        guest.run("kill $(cat /run/ask); echo 'server vsock:local' >/run/one.conf; echo 'server vsock:local port 9' >/run/none.conf")
+        # Of a daemon it would ask the daemon instead.
+        looks = "paraclock doctor --json --socket /run/none.sock -f"
+        answer = documents(guest.ask(f"{looks} /run/one.conf")[1])[0]["probes"][0]
+        test.judge("what doctor is told", answer, answer["address"] == "vsock:1" and answer["answer"].get("time", {}).get("stratum") == 5)
+        answer = documents(guest.ask(f"{looks} /run/none.conf")[1])[0]["probes"][0]["answer"]
+        test.judge("where nobody serves", answer, "unreachable" in answer)
+        guest.run("kill $(cat /run/serve)")
+
+        guest.wait("the ends", "kill -0 $(cat /run/ask) 2>/dev/null || kill -0 $(cat /run/serve) 2>/dev/null || echo gone", lambda out: "gone" in out, 10)
+        guest.run(f"({serve} 'allow vsock' 'deny vsock local' >/run/serve.log 2>&1 & echo $! >/run/serve)")
+        guest.wait("somebody who serves", "cat /run/serve.log", lambda log: "serving time at vsock port 123" in log, 20)
+        guest.run(f"({ask} >/run/ask.log 2>&1 & echo $! >/run/ask)")
+        guest.wait("refusals", "paraclock serverstats --json --socket /run/serve.sock", lambda out: denied(out) >= 3, 30)
+        source = guest.json("paraclock sources --json")[0]
+        test.exactly("answers to who is denied", source["received"], 0)
+        log = guest.run("cat /run/ask.log")
+        test.exactly("times that it said why", log.count("it may not allow us to ask"), 1)
+        guest.run("kill $(cat /run/ask) $(cat /run/serve)")
+
+
+def denied(stats):
+    """Requests that the access rules refused, in the JSON of serverstats."""
+    found = documents(stats)
+    return sum(thread["refused"]["denied"] for thread in found[0]["threads"]) if found else 0
+
+
 @scenario("kill")
 def promise_survives_sigkill(test):
     """Killed in the middle of a slew: the clock stays in the promised bound, and a restart knows the frequency."""

@@ -1,4 +1,4 @@
-//! Requests on their way: each on a socket of its own, until its answer has come or nobody waits for it.
+//! Requests on their way: each on a socket of its own, or over vsock, until its answer has come or nobody waits for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use super::{Executor, MAX_DATAGRAM, stamps};
 use crate::agent::Input;
 use crate::ntp::{StampedBy, Token};
 use crate::run::registered::register;
+use crate::run::vsock::Answer;
 use crate::sys::socket::{ClientSocket, Received};
 use crate::sys::time;
 use crate::units::Instant;
@@ -93,8 +94,40 @@ impl Executor {
         self.tell(Input::Datagram { token, from: server, to, received: at, by, bytes });
     }
 
+    /// A request over vsock came to an end.
+    pub(super) fn answered(&mut self, answer: Answer) {
+        let Answer { token, machine, port, asked, result } = answer;
+        self.calls.end(token);
+        if self.shared.look_for_suspend() {
+            return;
+        }
+        let server = SocketAddr::new(machine.address(), port);
+        match result {
+            Ok(reply) => {
+                self.tell(Input::Sent { token, at: reply.sent, by: StampedBy::Daemon });
+                let to = reply.local.address();
+                self.tell(Input::Datagram {
+                    token,
+                    from: server,
+                    to,
+                    received: Some(reply.received),
+                    by: StampedBy::Daemon,
+                    bytes: &reply.bytes,
+                });
+            }
+            Err(error) => {
+                self.narrator.send_failed(server, &error);
+                // Who was asked and hung up has not answered: that is waited out, as silence is.
+                if !asked {
+                    self.tell(Input::SendFailed { token });
+                }
+            }
+        }
+    }
+
     /// Closes a request's socket; what the network said of a request without an answer is told once.
     pub(super) fn land(&mut self, token: Token) {
+        self.calls.end(token);
         let Some(index) = self.flights.iter().position(|f| f.token == token) else { return };
         let flight = self.flights.swap_remove(index);
         if let Some(error) = flight.socket.get_ref().pending_error() {

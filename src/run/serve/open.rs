@@ -11,11 +11,14 @@ use crate::config::{AccessSubject, Config, Diagnostic, Origin, Severity, blame};
 use crate::ntp::{Access, Keys, Responder, Rule, ServerOptions};
 use crate::sys::server_socket::ServerSocket;
 use crate::sys::time;
+use crate::sys::vsock::{LACKING, VsockListener};
+use crate::units::Vsock;
 
 /// Bound sockets; a responder comes with each, or with the first alone if one thread serves them all.
 #[derive(Debug)]
 pub struct Opened {
     pub(super) sockets: Vec<(ServerSocket, Option<Responder>)>,
+    pub(super) vsock: Option<(VsockListener, Responder)>,
     pub(super) addresses: Vec<String>,
     /// Threads for each address; 0: the main loop.
     pub(super) threads: usize,
@@ -40,17 +43,25 @@ pub fn open(config: &Config, keys: &Arc<Keys>) -> Result<Option<Opened>, Vec<Dia
             Err(error) => return Err(vec![refused(config, address, &error)]),
         }
     }
-    if groups.is_empty() {
+    let vsock = access.vsock().then(|| open_vsock(config)).transpose().map_err(|wrong| vec![wrong])?;
+    if groups.is_empty() && vsock.is_none() {
         return Ok(None);
     }
     if threads > 0 && !groups.iter().all(|(_, sockets)| sockets.iter().all(ServerSocket::bears_threads)) {
         tracing::info!("these sockets cannot be shared between threads: serving within the main loop");
         threads = 0;
     }
-    let addresses = groups.iter().map(|(address, _)| address.to_string()).collect();
+    let mut addresses: Vec<String> = groups.iter().map(|(address, _)| address.to_string()).collect();
+    if vsock.is_some() {
+        addresses.push(format!("vsock port {}", config.port));
+    }
     let mut sockets: Vec<ServerSocket> = groups.into_iter().flat_map(|(_, sockets)| sockets.into_iter().take(threads.max(1))).collect();
-    let responders = if threads > 0 { sockets.len() } else { 1 };
-    let memory = if config.client_log { usize::try_from(config.client_log_limit).unwrap_or(usize::MAX) / responders } else { 0 };
+    let responders = if threads > 0 { sockets.len() } else { sockets.len().min(1) };
+    let memory = if config.client_log {
+        usize::try_from(config.client_log_limit).unwrap_or(usize::MAX) / (responders + usize::from(vsock.is_some()))
+    } else {
+        0
+    };
     let mut options = ServerOptions { access, keys: Arc::clone(keys), rate_limit: config.rate_limit, client_memory: memory, seed: 0 };
     let sockets = sockets
         .drain(..)
@@ -60,7 +71,9 @@ pub fn open(config: &Config, keys: &Arc<Keys>) -> Result<Option<Opened>, Vec<Dia
             (socket, (i < responders).then(|| Responder::new(&options)))
         })
         .collect();
-    Ok(Some(Opened { sockets, addresses, threads }))
+    options.seed = seed();
+    let vsock = vsock.map(|listener| (listener, Responder::new(&options)));
+    Ok(Some(Opened { sockets, vsock, addresses, threads }))
 }
 
 fn cores() -> usize {
@@ -99,6 +112,8 @@ fn rules(config: &Config, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> 
                 .filter_map(|any| IpNet::new(any, 0).ok())
                 .collect(),
             AccessSubject::Net(net) => vec![*net],
+            AccessSubject::Vsock(None) => IpNet::new(Vsock(0).address(), Vsock::PREFIX_BITS).into_iter().collect(),
+            AccessSubject::Vsock(Some(machine)) => vec![machine.address().into()],
             AccessSubject::Name(name) => match resolve(name) {
                 Ok(addresses) => addresses.into_iter().map(IpNet::from).collect(),
                 Err(error) if rule.allow => {
@@ -123,6 +138,23 @@ fn rules(config: &Config, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> 
 fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
     let addresses: Vec<IpAddr> = (name, 0).to_socket_addrs()?.map(|a| a.ip()).collect();
     if addresses.is_empty() { Err(io::Error::other("it has no address")) } else { Ok(addresses) }
+}
+
+fn open_vsock(config: &Config) -> Result<VsockListener, Diagnostic> {
+    VsockListener::open(config.port).map_err(|error| {
+        let remedy = match error.raw_os_error() {
+            Some(libc::EAFNOSUPPORT) => format!("{LACKING}; or remove the line"),
+            Some(libc::EADDRINUSE) => "another program serves there (find it: ss --vsock -lp): stop it, or choose another `port`".to_owned(),
+            Some(libc::EACCES | libc::EPERM) if config.port < 1024 => format!(
+                "port {} needs CAP_NET_BIND_SERVICE: start as root, give the unit AmbientCapabilities=CAP_NET_BIND_SERVICE, or choose `port` 1024 or above",
+                config.port
+            ),
+            _ => "remove the line".to_owned(),
+        };
+        let line = config.access.iter().find(|rule| rule.allow && matches!(rule.subject, AccessSubject::Vsock(_)));
+        let origin = line.map_or_else(|| Origin { file: Arc::from("configuration"), line: 0, column: 0 }, |rule| rule.origin.clone());
+        Diagnostic { origin, severity: Severity::Error, message: format!("cannot serve time over vsock at port {}: {error}; {remedy}", config.port) }
+    })
 }
 
 fn has_no_family(error: &io::Error) -> bool {
