@@ -12,6 +12,7 @@ mod local_clock;
 mod local_mode;
 mod names;
 mod notes;
+mod orphan;
 mod recording;
 mod report;
 mod windows;
@@ -67,6 +68,8 @@ struct Source {
     sequence: u32,
     /// Nobody configured it: it is read for what it tells of disruptions, and shown to nobody.
     hidden: bool,
+    /// Its last answer was an orphan's; by this id the server is known.
+    orphan: Option<ReferenceId>,
     /// The frequency and its uncertainty that were noted last.
     noted: Option<(Ppm, Ppm)>,
 }
@@ -333,6 +336,7 @@ impl Agent {
             was_reachable: true,
             sequence: 0,
             hidden: false,
+            orphan: None,
             noted: None,
         });
     }
@@ -463,7 +467,8 @@ impl Agent {
         }
         match outcome {
             Outcome::Sample(sample) => {
-                self.consult(now, Event::Sample(sample));
+                let event = if self.may_be_followed(id, &sample, to) { Event::Sample(sample) } else { Event::Unsynchronised(id) };
+                self.consult(now, event);
             }
             Outcome::Unsynchronised => {
                 self.consult(now, Event::Unsynchronised(id));

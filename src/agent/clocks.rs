@@ -30,6 +30,7 @@ impl Agent {
             was_reachable: true,
             sequence: 0,
             hidden,
+            orphan: None,
             noted: None,
         });
         Some(id)

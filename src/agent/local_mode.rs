@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Local;
 use crate::core::{Core, Status};
 use crate::ntp::LocalReference;
-use crate::units::Instant;
+use crate::units::{Instant, Stratum};
 
 /// After a disruption the sources have so long to set us right before our own time is served again.
 const AFTER_DISRUPTION: Duration = Duration::from_secs(60);
@@ -23,6 +23,11 @@ pub(super) struct LocalMode {
 impl LocalMode {
     pub(super) fn new(local: Option<Local>, started: Instant) -> Self {
         Self { local, started, activated: local.is_some_and(|l| l.activate == Duration::ZERO) }
+    }
+
+    /// The stratum of those who agree on one of them to follow.
+    pub(super) fn orphan(&self) -> Option<Stratum> {
+        self.local.filter(|local| local.orphan).map(|local| local.stratum)
     }
 
     /// What stands in from when on, as things are now.

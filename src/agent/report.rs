@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::orphan;
 use super::{Agent, Disruption, Kind, Source};
 use crate::config::SelectOptions;
 use crate::core::{SourceId, SourceState, SourceView, Status};
@@ -128,6 +129,7 @@ impl Agent {
             Kind::Ntp(a) => a.rejected().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect(),
             Kind::Local(c) => c.failed().map(|(reason, n)| (reason.to_owned(), n)).collect(),
         };
+        let aside = source.orphan.is_some() && state == SourceState::Unsynchronised;
         let (error, stratum, reference_id) = match &source.kind {
             Kind::Ntp(_) if source.denied => {
                 ("the server refuses to answer us (kiss-o'-death DENY or RSTR)".to_owned(), Stratum::new(0), None)
@@ -137,6 +139,7 @@ impl Agent {
         };
         let reason = match &source.kind {
             _ if source.denied => "the server refuses to answer us".to_owned(),
+            _ if aside => orphan::ASIDE.to_owned(),
             Kind::Local(c) if !c.tells_time() && c.error().is_none() => "it carries no time of day: watched for disruptions".to_owned(),
             Kind::Local(c) if state == SourceState::Waiting && c.error().is_some() => error.clone(),
             Kind::Local(c) if state == SourceState::Unreachable && c.is_absent() => "its device is not there".to_owned(),
