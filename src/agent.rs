@@ -15,6 +15,7 @@ mod notes;
 mod orphan;
 mod recording;
 mod report;
+mod smoothing;
 mod windows;
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::config::{SelectOptions, ServerDirective};
 use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
-use crate::ntp::{Association, AssociationOptions, Outcome, Snapshot, StampedBy, Token, reference_id_of};
+use crate::ntp::{Association, AssociationOptions, Curve, Outcome, Snapshot, StampedBy, Token, reference_id_of};
 use crate::trace::Beginning;
 use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale, Vsock, shown};
 
@@ -39,6 +40,7 @@ use names::Name;
 use notes::Notes;
 pub use notes::{Considered, Estimated, Label, Measured, Note, Read, Updated};
 pub use report::{DeviceFacts, Surroundings};
+use smoothing::Smoothing;
 
 /// More sources than this are not followed.
 const MAX_SOURCES: usize = 64;
@@ -98,6 +100,7 @@ pub struct Agent {
     disruption: Option<Disruption>,
     notes: Option<Box<Notes>>,
     local: LocalMode,
+    smoothing: Smoothing,
     authentication: Authentication,
 }
 
@@ -107,6 +110,7 @@ impl Agent {
     pub fn new(setup: Setup, now: Instant) -> Self {
         // A drift file says how fast the counter is; the line, how much faster time runs than the counter.
         let drift = setup.drift.map(|(fast, skew)| (Ppm::new(-fast.ppm()), skew));
+        let smoothing = Smoothing::new(setup.smoothtime, setup.core.leap_slews);
         let beginning = Beginning {
             options: setup.core,
             at: now,
@@ -139,6 +143,7 @@ impl Agent {
             disruption: None,
             notes: Notes::new(setup.notes),
             local: LocalMode::new(setup.local, now),
+            smoothing,
             authentication: Authentication::new(setup.keys, setup.auth_select_mode, &setup.servers),
         };
         agent.published.snapshot.local = agent.local.reference(&agent.core, now);
@@ -212,6 +217,7 @@ impl Agent {
         let follows = self.followed_reference_id();
         let mut published = Published { disruption: self.disruption, ..publish(&self.core, now, self.precision, follows) };
         published.snapshot.local = self.local.reference(&self.core, now);
+        self.smoothing.follow(&self.published.snapshot, &mut published.snapshot, &self.core, now);
         if published.differs_from(&self.published) {
             // How wrong the clock can be costs more to say than everything else, and is no news by itself.
             self.published = Published { clock: self.core.bounds(now).1, ..published };
@@ -546,6 +552,7 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
         root_delay: reference.map_or(Duration::ZERO, |r| r.root_delay),
         precision,
         local: None,
+        curve: Curve::NONE,
     };
     let selected = if trusted { reference.map(|r| r.source) } else { None };
     Published { status, since, snapshot, line, clock: Bound::UNKNOWN, course: *core.course(), selected, disruption: None }

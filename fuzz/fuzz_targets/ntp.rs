@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use paraclock::core::{Line, SourceId};
-use paraclock::ntp::{Association, AssociationOptions, Reply, Request, Responder, Snapshot, Token, Verdict};
+use paraclock::ntp::{Curve, Association, AssociationOptions, Reply, Request, Responder, Snapshot, Token, Verdict};
 use paraclock::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timestamp};
 use paraclock::wire::ntp::Header;
 use rand_chacha::ChaCha12Rng;
@@ -28,6 +28,7 @@ fuzz_target!(|data: (i64, Vec<u8>)| {
         root_delay: std::time::Duration::ZERO,
         precision: -20,
         local: None,
+        curve: Curve::NONE,
     };
     let mut reply = Reply::new();
     let asked = Request { from: SocketAddr::from(([192, 0, 2, 1], 123)), received: now, bytes: &bytes };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::SAVE_INTERVAL;
 use super::disruption::Disruption;
 use super::notes::Note;
-use crate::config::{AuthSelectMode, Config, LeapSecondMode, Local, LogKind, RefclockDirective, ServerDirective};
+use crate::config::{AuthSelectMode, Config, LeapSecondMode, Local, LogKind, RefclockDirective, ServerDirective, Smoothtime};
 use crate::core::{Adjustment, Applied, ClockError, CoreOptions, Course, ReadError, Reading, Signal, SourceId, Status};
 use crate::ntp::{Keys, Packet, Snapshot, StampedBy, Token};
 use crate::units::{Bound, Instant, Ppm, Timescale};
@@ -48,6 +48,8 @@ pub struct Setup {
     pub auth_select_mode: AuthSelectMode,
     /// `local`: our own time may be served.
     pub local: Option<Local>,
+    /// `smoothtime`: what is served comes back to the line smoothly.
+    pub smoothtime: Option<Smoothtime>,
     /// For nonces and poll times.
     pub seed: [u8; 32],
 }
@@ -84,6 +86,7 @@ impl Setup {
             keys: Keys::default(),
             auth_select_mode: config.auth_select_mode,
             local: config.local,
+            smoothtime: config.smoothtime,
             seed: [0; 32],
         }
     }

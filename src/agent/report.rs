@@ -76,6 +76,7 @@ impl Agent {
             hooks: surroundings.hooks.clone(),
             hardware: surroundings.hardware.clone(),
             server: surroundings.server.clone(),
+            smoothing: self.smoothing.report(&self.published.snapshot, now),
             problems: self.problems(&surroundings.problems),
         }
     }

@@ -16,6 +16,7 @@ mod sample;
 mod selectdata;
 mod serverstats;
 mod simulate;
+mod smoothing;
 mod sources;
 mod sourcestats;
 mod status;
@@ -70,6 +71,8 @@ enum Command {
     Clients(clients::Options),
     /// Print what was served to others, as `chronyc serverstats` does
     Serverstats(Viewing),
+    /// Print how far the served time is from ours on purpose, as `chronyc smoothing` does
+    Smoothing(Viewing),
     /// Say in plain words whether the clock is right (exit code 0 if it is)
     Status(Viewing),
     /// Wait until the clock is synchronised, as `chronyc waitsync` does
@@ -188,6 +191,7 @@ fn dispatch(command: Command) -> ExitCode {
         }
         Command::Clients(options) => clients::show(&options),
         Command::Serverstats(viewing) => viewing.show(serverstats::render, |report| report.server),
+        Command::Smoothing(viewing) => viewing.show(smoothing::render, |report| report.smoothing),
         Command::Status(viewing) => status::show(&viewing),
         Command::Waitsync(options) => waitsync::wait(&options),
         Command::Watch(viewing) => watch::show(&viewing),

@@ -81,6 +81,7 @@ const SERVED: &[(&str, Treatment)] = &[
     ("rtcsync", Treatment::Served(discipline::rtcsync)),
     ("server", Treatment::Source(ServerKind::Server)),
     ("serverthreads", Treatment::Served(serving::serverthreads)),
+    ("smoothtime", Treatment::Served(serving::smoothtime)),
     ("sourcedir", Treatment::Inclusion(Inclusion::Sourcedir)),
     ("user", Treatment::Served(process::user)),
 ];

@@ -31,7 +31,7 @@ pub use serving::blame;
 pub use types::{
     AccessRule, AccessSubject, AuthSelectMode, BindAddress, BindAddresses, ChronyControl, Config, Conflict, Driftfile, ExplainedLine,
     ForeignStep, LeapSecondMode, Local, LogKind, Makestep, Metrics, PhcDevice, RateLimit, RefclockDirective, RefclockKind, SelectOptions,
-    ServerDirective, ServerKind,
+    ServerDirective, ServerKind, Smoothtime,
 };
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::directives::{Inclusion, Treatment, find, guess, source};
 use super::glob;
 use super::line::{Line, Parsed, Problem, quoted};
-use super::{Config, Diagnostic, ExplainedLine, Files, Origin, Severity};
+use super::{Config, Diagnostic, ExplainedLine, Files, LeapSecondMode, Origin, Severity};
 
 /// How deep files may include files.
 const MAX_DEPTH: usize = 10;
@@ -46,6 +46,9 @@ impl<'f> Reader<'f> {
     pub(super) fn finish(mut self) -> Result<Config, Vec<Diagnostic>> {
         if self.config.log_dir.is_none() {
             self.logs_go_nowhere();
+        }
+        if self.config.leap_second_mode != LeapSecondMode::Slew {
+            self.leaps_are_not_slewed();
         }
         if self.findings.is_empty() { Ok(self.config) } else { Err(self.findings) }
     }
@@ -233,6 +236,17 @@ impl<'f> Reader<'f> {
             // One warning a line, and this one says the most.
             warnings.retain(|warning| warning.origin != line.origin);
             let message = "`log` has no effect without `logdir`: add `logdir /var/log/paraclock`".to_owned();
+            warnings.push(Diagnostic { origin: line.origin.clone(), severity: Severity::Warning, message });
+        }
+    }
+
+    /// `smoothtime` hides leap seconds only where they are slewed: says so.
+    fn leaps_are_not_slewed(&mut self) {
+        let Config { lines, warnings, .. } = &mut self.config;
+        let named = |text: &str| text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("smoothtime"));
+        for line in lines.iter().filter(|line| named(&line.text)) {
+            let message =
+                "leap seconds are still announced to those who are served, who make them at once: add `leapsecmode slew`".to_owned();
             warnings.push(Diagnostic { origin: line.origin.clone(), severity: Severity::Warning, message });
         }
     }

@@ -2,7 +2,8 @@
 
 use super::line::{Line, Parsed, quoted};
 use super::suggest::did_you_mean;
-use super::{BindAddress, Config, Origin, RateLimit, say};
+use super::{BindAddress, Config, Origin, RateLimit, Smoothtime, say};
+use crate::units::Ppm;
 
 /// `port NUMBER`.
 pub(super) fn port(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
@@ -90,6 +91,25 @@ pub(super) fn ratelimit(line: &mut Line<'_>, config: &mut Config) -> Parsed<Stri
         "answer each address every {every} and up to {} times in a burst; beyond that, one request in {}{kisses}",
         limit.burst,
         1 << limit.leak
+    ))
+}
+
+/// `smoothtime MAX-FREQ MAX-WANDER [leaponly]`.
+pub(super) fn smoothtime(line: &mut Line<'_>, config: &mut Config) -> Parsed<String> {
+    let max_frequency = Ppm::new(line.number("smoothtime", "ppm", 1e-3..=1e5)?);
+    let max_wander = Ppm::new(line.number("smoothtime", "ppm per second", 1e-6..=1e3)?);
+    let leap_only = match line.next() {
+        None => false,
+        Some(word) if word.keyword() == "leaponly" => true,
+        Some(word) => return Err(word.problem(format!("unknown option {} of `smoothtime`: there is `leaponly`", quoted(word.text)))),
+    };
+    line.end()?;
+    config.smoothtime = Some(Smoothtime { max_frequency, max_wander, leap_only });
+    let what = if leap_only { "leap seconds" } else { "every correction" };
+    Ok(format!(
+        "smooth {what} for those who are served, at {} ppm at most, gained at {} ppm a second",
+        max_frequency.ppm(),
+        max_wander.ppm()
     ))
 }
 

@@ -58,6 +58,30 @@ fn error(text: &str) -> String {
 }
 
 #[test]
+fn smoothed_time() {
+    let parsed = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        parse_directives(&lines, &Memory::default()).map_err(|wrong| wrong[0].to_string())
+    };
+    let config = parsed(&["leapsecmode slew", "smoothtime 400 0.001 leaponly"]).unwrap();
+    let smooth = config.smoothtime.unwrap();
+    assert!((smooth.max_frequency.ppm() - 400.0).abs() < 1e-9 && (smooth.max_wander.ppm() - 0.001).abs() < 1e-12 && smooth.leap_only);
+    assert!(config.warnings.is_empty());
+    let config = parsed(&["smoothtime 50000 0.01"]).unwrap();
+    assert!(!config.smoothtime.unwrap().leap_only);
+    assert!(config.warnings[0].to_string().contains("1:1: warning: ") && config.warnings[0].to_string().contains("leapsecmode slew"));
+    for (line, wrong) in [
+        ("smoothtime 400", "smoothtime"),
+        ("smoothtime 0 1", "1:12: error: `smoothtime` needs a number of ppm from 0.001"),
+        ("smoothtime 400 -1", "1:16: error: `smoothtime` needs a number of ppm per second"),
+        ("smoothtime 400 1 leap", "1:18: error: unknown option `leap` of `smoothtime`: there is `leaponly`"),
+    ] {
+        let error = parsed(&[line]).unwrap_err();
+        assert!(error.contains(wrong), "{line}: {error}");
+    }
+}
+
+#[test]
 fn machines_of_this_host() {
     let parsed = |line: &str| parse_directives(&[line.to_owned()], &Memory::default()).map_err(|wrong| wrong[0].to_string());
     for (line, name, port) in

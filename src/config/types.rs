@@ -50,6 +50,8 @@ pub struct Config {
 
     /// `local`: serve time without any source; `None`: do not.
     pub local: Option<Local>,
+    /// `smoothtime`.
+    pub smoothtime: Option<Smoothtime>,
     /// `allow` and `deny` in order; nobody is served while this is empty.
     pub access: Vec<AccessRule>,
     /// `port`: where clients ask for time; 0 serves nobody.
@@ -127,6 +129,7 @@ impl Default for Config {
             auth_select_mode: AuthSelectMode::default(),
             conflict: Conflict::default(),
             local: None,
+            smoothtime: None,
             access: Vec::new(),
             port: 123,
             port_origin: None,
@@ -392,6 +395,17 @@ pub enum AccessSubject {
     Name(String),
     /// A machine that asks over vsock, or any of them.
     Vsock(Option<Vsock>),
+}
+
+/// `smoothtime`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Smoothtime {
+    /// How fast the served time may run beside ours.
+    pub max_frequency: Ppm,
+    /// How fast that may change in a second.
+    pub max_wander: Ppm,
+    /// Leap seconds alone are smoothed.
+    pub leap_only: bool,
 }
 
 /// One `allow` or `deny` line.

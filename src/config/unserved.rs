@@ -60,7 +60,6 @@ pub(super) const UNSERVED: &[(&str, &str)] = &[
     ("rtcfile", "the hardware clock is left to the kernel"),
     ("rtconutc", "the hardware clock is left to the kernel"),
     ("sched_priority", "the program runs with ordinary priority; set `CPUSchedulingPolicy` in its unit"),
-    ("smoothtime", "time is served as it is, not smoothed"),
     ("stratumweight", "stratum plays no part in weighing sources"),
     ("tempcomp", "temperature is not used"),
 ];

@@ -10,6 +10,7 @@ mod pace;
 mod rate;
 mod responder;
 mod served;
+mod smoothing;
 mod snapshot;
 mod stamped;
 
@@ -19,7 +20,8 @@ pub use clients::Client;
 pub use keys::{Key, Keys};
 pub use responder::{Admitted, MAX_REPLY, Reply, Request, Responder, ServerOptions, Verdict};
 pub use served::{Refusal, Served};
-pub use snapshot::{Face, LOCAL_REFERENCE, LocalReference, Prepared, SNAPSHOT_WORDS, Snapshot};
+pub use smoothing::{Curve, Moment, SmoothingLimits};
+pub use snapshot::{Face, LOCAL_REFERENCE, LocalReference, Prepared, SMOOTHED_REFERENCE, SNAPSHOT_WORDS, Snapshot};
 pub use stamped::StampedBy;
 
 use md5::{Digest, Md5};

@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use super::smoothing::Curve;
 use crate::core::Line;
 use crate::units::{Bound, Instant, Leap, NtpTimestamp, Ppm, ReferenceId, Stratum, Timestamp, duration, number, word};
 use crate::wire::ntp::{HEADER_LEN, Header, Mode, NtpShort};
 
 /// `local`'s reference id: 127.127.1.1, as chrony's.
 pub const LOCAL_REFERENCE: ReferenceId = ReferenceId([127, 127, 1, 1]);
+/// What is served is not the line: 127.127.1.255, as chrony's.
+pub const SMOOTHED_REFERENCE: ReferenceId = ReferenceId([127, 127, 1, 255]);
 /// `local` claims to have been updated at the last multiple of this many seconds.
 const LOCAL_UPDATE: i64 = 64;
 
@@ -34,6 +37,8 @@ pub struct Snapshot {
     pub precision: i8,
     /// Our own time is served when there is no better.
     pub local: Option<LocalReference>,
+    /// How far what is served is ahead of the line, on purpose. No bound contains it: it is what was asked for.
+    pub curve: Curve,
 }
 
 /// How `local` stands in.
@@ -78,13 +83,25 @@ impl Snapshot {
             root_delay: Duration::ZERO,
             precision: -20,
             local: None,
+            curve: Curve::NONE,
         }
     }
 
     /// The same while nobody may rely on it: not even `local` stands in.
     #[must_use]
     pub const fn distrusted(self) -> Self {
-        Self { leap: Leap::Unsynchronised, local: None, ..self }
+        Self { leap: Leap::Unsynchronised, local: None, curve: Curve::NONE, ..self }
+    }
+
+    /// The line that is served around `now`: of a curve, its tangent, which it leaves by less than a nanosecond in the fraction of a second that it is used for.
+    #[must_use]
+    pub fn served_line(&self, now: Instant) -> Line {
+        if self.curve == Curve::NONE || self.curve.is_over(now) {
+            return self.line;
+        }
+        let moment = self.curve.at(now);
+        let time = self.line.at(now);
+        Line::through(now, time, self.line.ahead_of(time, now) + moment.offset, self.line.frequency().ratio() + moment.rate)
     }
 
     /// How it looks at `now`.
@@ -107,7 +124,7 @@ impl Snapshot {
         Face {
             leap: self.leap,
             stratum: if synchronised { self.stratum } else { Stratum::UNSYNCHRONISED },
-            reference_id: self.reference_id,
+            reference_id: if synchronised && !self.curve.is_over(now) { SMOOTHED_REFERENCE } else { self.reference_id },
             reference: self.reference,
             root_delay: self.root_delay,
             root_dispersion: if synchronised { grown.saturating_sub(self.root_delay / 2) } else { duration(16.0).max(age) },
@@ -143,7 +160,7 @@ impl Prepared {
             receive: NtpTimestamp::ZERO,
             transmit: NtpTimestamp::ZERO,
         };
-        Self { line: snapshot.line, template: header.emit() }
+        Self { line: snapshot.served_line(now), template: header.emit() }
     }
 
     /// The receive timestamp of a request that came at `at`. Its last bit is set and that of a transmit timestamp is not, so that
@@ -160,9 +177,11 @@ impl Prepared {
     }
 }
 
+/// Of them, those before the curve's.
+const PLAIN_WORDS: usize = 14;
 
 /// How many words [`Snapshot::to_words`] makes.
-pub const SNAPSHOT_WORDS: usize = 16;
+pub const SNAPSHOT_WORDS: usize = 22;
 
 impl Snapshot {
     /// As plain words, for shared memory.
@@ -173,7 +192,7 @@ impl Snapshot {
         let [a, b, c, d] = self.reference_id.0;
         let small = [self.leap.bits(), self.stratum.get(), self.precision.to_be_bytes()[0], u8::from(self.local.is_some()), a, b, c, d];
         let local = self.local.unwrap_or(LocalReference { stratum: Stratum::new(0), from: Instant::ZERO, distance: Duration::ZERO });
-        [
+        let plain = [
             word(at.nanos()),
             word(time.nanos()),
             fraction.to_bits(),
@@ -188,9 +207,12 @@ impl Snapshot {
             word(local.from.nanos()),
             nanos(local.distance),
             0,
-            0,
-            0,
-        ]
+        ];
+        let mut words = [0; SNAPSHOT_WORDS];
+        let (front, back) = words.split_at_mut(PLAIN_WORDS);
+        front.copy_from_slice(&plain);
+        back.copy_from_slice(&self.curve.to_words());
+        words
     }
 
     /// Back from words.
@@ -212,6 +234,7 @@ impl Snapshot {
             root_delay: nanos(words[9]),
             precision: i8::from_be_bytes([precision]),
             local: (local != 0).then(|| LocalReference { stratum: local_stratum, from: instant(words[11]), distance: nanos(words[12]) }),
+            curve: Curve::from_words(*words.last_chunk().unwrap_or(&[0; 8])),
         }
     }
 }
@@ -232,6 +255,7 @@ mod tests {
             root_delay: Duration::from_micros(200),
             precision: -25,
             local: None,
+            curve: Curve::NONE,
         }
     }
 
@@ -273,6 +297,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_smoothed_shows_and_goes_on_where_it_was() {
+        let limits = super::super::SmoothingLimits { max_frequency: Ppm::new(400.0), max_wander: Ppm::new(1.0) };
+        let smooth = Snapshot { curve: Curve::new(at(10), 1.0, 0.0, &limits), ..snapshot(Leap::Normal) };
+        assert_eq!(smooth.face(at(20)).reference_id, SMOOTHED_REFERENCE);
+        assert_eq!(smooth.face(at(4000)).reference_id, snapshot(Leap::Normal).reference_id);
+        let ahead = |now: Instant| smooth.served_line(now).ahead_of(smooth.line.at(now), now);
+        assert!((ahead(at(10)) - 1.0).abs() < 1e-9 && (ahead(at(410)) - 0.92).abs() < 1e-9, "{} {}", ahead(at(10)), ahead(at(410)));
+        assert_eq!(smooth.served_line(at(4000)), smooth.line);
+        assert_eq!(smooth.distrusted().served_line(at(20)), smooth.line);
+    }
+
+    #[test]
     fn nothing_known_survives_the_words() {
         let nothing = Snapshot::unsynchronised();
         assert_eq!(Snapshot::from_words(&nothing.to_words()), nothing);
@@ -296,6 +332,7 @@ mod tests {
                     from: Instant::from_nanos(i64::from(from)),
                     distance: Duration::from_nanos(u64::from(distance)),
                 }),
+                curve: Curve::new(Instant::from_nanos(a.1), f64::from(a.0) * 1e-9, f64::from(a.2) * 1e-14, &super::super::SmoothingLimits { max_frequency: Ppm::new(400.0), max_wander: Ppm::new(1.0) }),
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::calendar::Calendar;
 use crate::core::Line;
-use crate::ntp::{Reply, Request, Responder, Snapshot, Verdict};
+use crate::ntp::{Curve, Reply, Request, Responder, Snapshot, Verdict};
 use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum};
 use crate::wire::ntp::Header;
 
@@ -151,6 +151,7 @@ impl Host {
             root_delay: server.root_delay,
             precision: -29,
             local: None,
+            curve: Curve::NONE,
         };
         let asked = Request { from, received: now, bytes: request };
         if self.responder.reply(&snapshot, &asked, now, out) != Verdict::Reply {

@@ -66,6 +66,9 @@ pub struct Report {
     /// What is served to others; `None` if nobody is allowed.
     #[serde(default)]
     pub server: Option<Server>,
+    /// How far the served time is from the line on purpose; `None` without `smoothtime`.
+    #[serde(default)]
+    pub smoothing: Option<SmoothingReport>,
     /// Another program that steers the system clock.
     #[serde(default)]
     pub conflict: Option<Conflict>,
@@ -77,6 +80,25 @@ pub struct Report {
     pub hardware: Option<Hardware>,
     /// What is wrong, one sentence each; empty when all is well.
     pub problems: Vec<String>,
+}
+
+/// What `smoothing` prints.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SmoothingReport {
+    /// Changes of the line are smoothed for those who are served.
+    pub active: bool,
+    /// Leap seconds alone are.
+    pub leap_only: bool,
+    /// Seconds that the served time is ahead of the line.
+    pub offset: f64,
+    /// How fast that grows.
+    pub frequency_ppm: f64,
+    /// How fast the frequency grows in a second.
+    pub wander_ppm: f64,
+    /// Seconds since the last change that is being smoothed; `None` if nothing is.
+    pub last_update_age: Option<f64>,
+    /// Seconds until the served time is the line again.
+    pub remaining: f64,
 }
 
 /// Network cards that stamp packets, and what became of the stamps of our own requests and their answers.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use paraclock::agent::Surroundings;
+use paraclock::ntp::{Curve, SmoothingLimits};
 use paraclock::sim::{Action, Guest, Machine, Oscillator, Scenario, Server};
-use paraclock::units::{Leap, Offset, Stratum};
+use paraclock::units::{Instant, Leap, Offset, Ppm, Stratum, Timestamp};
 use paraclock::wire::control::Report;
 
 use super::world::{Build, config, for_seeds, guest, link_local, truthful};
@@ -77,6 +78,126 @@ fn a_server_that_was_disrupted_is_not_followed_until_it_is_right() {
             assert!(error.abs() < 5e-3, "{error} s off at {second} s");
         }
         assert_eq!(report(world.guest(1)).tracking.stratum, 3);
+    });
+}
+
+/// The last day of 2016 from ten minutes before its end, when servers insert a second.
+fn leap_day(lines: &[&str]) -> Scenario {
+    let mut scenario = guest(lines);
+    scenario.epoch = Timestamp::from_parts(1_483_228_800 - 600, 0);
+    for server in 0..2 {
+        scenario = scenario
+            .server(Server { leap: Leap::Insert, ..truthful() }, link_local())
+            .at(600.0, Action::Mislead { server, error: Offset::from_seconds(-1.0) })
+            .at(600.0, Action::Announce { server, leap: Leap::Normal });
+    }
+    scenario
+}
+
+#[test]
+fn a_leap_second_is_smeared_for_those_who_are_served() {
+    let sources = ["server 10.0.0.1 iburst minpoll 4 maxpoll 4", "server 10.0.0.2 iburst minpoll 4 maxpoll 4"];
+    let mut scenario = leap_day(&[sources[0], sources[1], "leapsecmode slew", "smoothtime 400 0.001 leaponly"]);
+    scenario.guests.push(follower(0.5));
+    let limits = SmoothingLimits { max_frequency: Ppm::new(400.0), max_wander: Ppm::new(0.001) };
+    let curve = Curve::new(Instant::ZERO, 1.0, 0.0, &limits);
+    for_seeds(&scenario, |world| {
+        world.run_until(590.0);
+        assert_eq!(report(world.guest(0)).smoothing.map(|s| (s.active, s.offset.abs() < 1e-12)), Some((true, true)));
+        assert_eq!(report(world.guest(1)).tracking.leap, "Normal", "nobody who is served hears of it");
+        let steps = report(world.guest(1)).counters.steps;
+        let mut worst = 0.0_f64;
+        // Peak rate 32 ppm, after nine hours.
+        for second in 595..64_000 {
+            world.run_until(f64::from(second));
+            // The simulator counts on; UTC falls back by a second.
+            let served = curve.at(Instant::ZERO + Offset::from_seconds((f64::from(second) - 600.0).max(0.0))).offset - 1.0;
+            worst = worst.max((world.guest(1).clock_error() - served).abs());
+        }
+        assert!(worst < 1e-3, "{worst} s from what should be served");
+        assert_eq!(report(world.guest(1)).counters.steps, steps, "nothing was stepped");
+        assert_ne!(report(world.guest(0)).tracking.reference_id, "7F7F01FF", "the smear is over");
+        assert!((world.guest(0).clock_error() + 1.0).abs() < 1e-3, "{}", world.guest(0).clock_error());
+    });
+}
+
+#[test]
+fn a_leap_second_that_is_announced_is_not_smeared_as_well() {
+    let sources = ["server 10.0.0.1 iburst minpoll 4 maxpoll 4", "server 10.0.0.2 iburst minpoll 4 maxpoll 4"];
+    for (mode, smooth) in [
+        ("leapsecmode system", "smoothtime 400 1 leaponly"),
+        ("leapsecmode step", "smoothtime 400 1 leaponly"),
+        ("leapsecmode step", "smoothtime 400 1"),
+    ] {
+        let mut scenario = leap_day(&[sources[0], sources[1], mode, smooth]);
+        scenario.guests.push(follower(0.5));
+        for_seeds(&scenario, |world| {
+            world.run_until(590.0);
+            assert_eq!(report(world.guest(1)).tracking.leap, "Insert second", "{mode}, {smooth}");
+            for second in 602..2000 {
+                world.run_until(f64::from(second));
+                let error = world.guest(1).clock_error();
+                assert!((error + 1.0).abs() < 1e-2, "{mode}, {smooth}: {error} s at {second} s");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_smoothed_can_be_seen() {
+    let scenario = leap_day(&[
+        "server 10.0.0.1 iburst minpoll 4 maxpoll 4",
+        "server 10.0.0.2 iburst minpoll 4 maxpoll 4",
+        "leapsecmode slew",
+        "smoothtime 400 1 leaponly",
+    ]);
+    for_seeds(&scenario, |world| {
+        world.run_until(1600.0);
+        let report = report(world.guest(0));
+        let smoothing = report.smoothing.expect("it is configured");
+        // A second after the leap second at the earliest, and within a poll of it, the curve begins.
+        assert!((0.679..0.681).contains(&smoothing.offset) && (smoothing.frequency_ppm + 400.0).abs() < 1e-6, "{smoothing:?}");
+        assert!((1890.0..1910.0).contains(&smoothing.remaining), "{smoothing:?}");
+        assert_eq!(report.tracking.reference_id, "7F7F01FF");
+    });
+}
+
+#[test]
+fn a_disruption_ends_a_smear() {
+    let sources = ["server 10.0.0.1 iburst minpoll 4 maxpoll 4", "server 10.0.0.2 iburst minpoll 4 maxpoll 4"];
+    let scenario = leap_day(&[sources[0], sources[1], "leapsecmode slew", "smoothtime 400 0.01 leaponly"]);
+    let scenario = scenario.at(2000.0, Action::Suspend { guest: 0, away: Duration::from_secs(60) });
+    for_seeds(&scenario, |world| {
+        world.run_until(1999.0);
+        let smear = report(world.guest(0));
+        assert!(smear.smoothing.is_some_and(|s| s.offset > 0.5), "{:?}", smear.smoothing);
+        assert_eq!(smear.tracking.reference_id, "7F7F01FF");
+        world.run_until(2200.0);
+        let over = report(world.guest(0));
+        assert!(over.smoothing.is_some_and(|s| s.active && s.offset.abs() < 1e-9), "{:?}", over.smoothing);
+        assert_eq!((over.tracking.status.as_str(), over.tracking.stratum), ("synchronised", 2));
+        assert_ne!(over.tracking.reference_id, "7F7F01FF");
+    });
+}
+
+#[test]
+fn corrections_are_smoothed_too_unless_only_leap_seconds_are() {
+    let lines = ["server 10.0.0.1 iburst minpoll 4 maxpoll 4", "smoothtime 100 0.01"];
+    let mut scenario = guest(&lines).server(truthful(), link_local());
+    scenario.guests.push(follower(0.0));
+    let scenario = scenario.at(2000.0, Action::Mislead { server: 0, error: Offset::from_seconds(0.05) });
+    for_seeds(&scenario, |world| {
+        world.run_until(1999.0);
+        let mut before = world.guest(1).clock_error();
+        for second in 2000..7000 {
+            world.run_until(f64::from(second));
+            let now = world.guest(1).clock_error();
+            assert!((now - before).abs() < 1e-4, "{} ppm at {second} s", (now - before) * 1e6);
+            before = now;
+        }
+        assert!((before - 0.05).abs() < 1e-3, "{before}");
+        let smoothing = report(world.guest(0)).smoothing.expect("it is configured");
+        assert!(smoothing.offset.abs() < 1e-4, "{smoothing:?}");
     });
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::parse_keys;
 use crate::core::Line;
-use crate::ntp::{Key, Rule};
+use crate::ntp::{Curve, Key, Rule};
 use crate::units::{Bound, Leap, Ppm, ReferenceId, Stratum, Timestamp};
 
 const RATE: ReferenceId = ReferenceId(*b"RATE");
@@ -22,6 +22,7 @@ fn snapshot(leap: Leap) -> Snapshot {
         root_delay: Duration::from_micros(200),
         precision: -25,
         local: None,
+        curve: Curve::NONE,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 
 use crate::core::Line;
-use crate::ntp::{Reply, Request, Responder, Snapshot, Verdict};
+use crate::ntp::{Curve, Reply, Request, Responder, Snapshot, Verdict};
 use crate::sys::time;
 use crate::units::{Bound, Leap, Offset, Ppm, ReferenceId, Stratum};
 
@@ -44,6 +44,7 @@ impl Upstream {
                 root_delay: Duration::ZERO,
                 precision: -24,
                 local: None,
+                curve: Curve::NONE,
             };
             let asked = Request { from, received, bytes: &request[..len] };
             let verdict = self.responder.reply(&snapshot, &asked, time::raw(), &mut reply);

@@ -34,6 +34,15 @@ pub(super) fn add(page: &mut Page, report: &Report) -> Result<(), Error> {
         &["thread", "reason"],
         threads().flat_map(|(n, t)| t.refused.iter().map(|(reason, &of)| ([n.as_str(), reason.as_str()], count(of)))),
     )?;
+    if let Some(smoothing) = &report.smoothing {
+        page.gauge(
+            "paraclock_smoothing_offset_seconds",
+            "How far the served time is ahead of the line on purpose (smoothtime).",
+            smoothing.offset,
+        )?;
+        page.gauge("paraclock_smoothing_frequency_ratio", "How fast that grows.", smoothing.frequency_ppm * 1e-6)?;
+        page.gauge("paraclock_smoothing_remaining_seconds", "Seconds until the served time is the line again.", smoothing.remaining)?;
+    }
     page.gauge("paraclock_server_clients", "Clients remembered.", count(server.clients))?;
     page.gauge("paraclock_server_timestamps", "Clients whose timestamps are held for the interleaved mode.", count(server.timestamps))?;
     page.gauge("paraclock_server_client_memory_bytes", "Memory in which clients are remembered.", count(server.memory))
