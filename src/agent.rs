@@ -70,6 +70,8 @@ struct Source {
     sequence: u32,
     /// Nobody configured it: it is read for what it tells of disruptions, and shown to nobody.
     hidden: bool,
+    /// It asks us for the time too.
+    asks_us: bool,
     /// Its last answer was an orphan's; by this id the server is known.
     orphan: Option<ReferenceId>,
     /// The frequency and its uncertainty that were noted last.
@@ -203,6 +205,10 @@ impl Agent {
                     association.on_send_failed(token, now);
                 }
                 self.outputs.push_back(Output::Close(token));
+            }
+            Input::AskedBy(address) => {
+                let is_it = |s: &&mut Source| matches!(&s.kind, Kind::Ntp(association) if association.address().ip() == address);
+                self.sources.iter_mut().filter(is_it).for_each(|s| s.asks_us = true);
             }
             Input::Resolved { name, addresses } => self.on_resolved(now, name, addresses),
             Input::Farewell => self.save(now, true),
@@ -342,6 +348,7 @@ impl Agent {
             was_reachable: true,
             sequence: 0,
             hidden: false,
+            asks_us: false,
             orphan: None,
             noted: None,
         });
@@ -463,6 +470,7 @@ impl Agent {
         let outcome = association.on_datagram(stamp.0, to, time, bytes);
         let answered = awaited && association.awaited().is_none();
         source.denied |= outcome == Outcome::Denied;
+        let asks_us = source.asks_us;
         source.was_reachable = match outcome {
             Outcome::Sample(_) | Outcome::Repeated | Outcome::Unsynchronised => true,
             Outcome::Rejected(_) => source.was_reachable,
@@ -472,7 +480,8 @@ impl Agent {
             self.outputs.push_back(Output::Close(token));
         }
         match outcome {
-            Outcome::Sample(sample) => {
+            Outcome::Sample(mut sample) => {
+                sample.asks_us = asks_us;
                 let event = if self.may_be_followed(id, &sample, to) { Event::Sample(sample) } else { Event::Unsynchronised(id) };
                 self.consult(now, event);
             }
@@ -545,6 +554,7 @@ fn publish(core: &Core, now: Instant, precision: i8, reference_id: ReferenceId) 
     let snapshot = Snapshot {
         line: *core.line(),
         bound: line,
+        borrowed: core.borrowed(),
         leap: served.map_or(Leap::Unsynchronised, |r| r.leap),
         stratum: served.map_or(Stratum::UNSYNCHRONISED, |r| r.stratum),
         reference_id,

@@ -21,6 +21,7 @@ fuzz_target!(|data: (i64, Vec<u8>)| {
     let snapshot = Snapshot {
         line: Line::new(now, Timestamp::from_nanos(nanos), Ppm::ZERO),
         bound: Bound::UNKNOWN,
+        borrowed: std::time::Duration::ZERO,
         leap: Leap::Normal,
         stratum: Stratum::new(2),
         reference_id: ReferenceId::NONE,

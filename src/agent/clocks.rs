@@ -30,6 +30,7 @@ impl Agent {
             was_reachable: true,
             sequence: 0,
             hidden,
+            asks_us: false,
             orphan: None,
             noted: None,
         });

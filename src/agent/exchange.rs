@@ -171,6 +171,8 @@ pub enum Input<'a> {
         /// What it stands for.
         addresses: &'a [IpAddr],
     },
+    /// Who has this address asks us for the time. Heard before its next answer.
+    AskedBy(IpAddr),
     /// The program is about to end.
     Farewell,
 }

@@ -182,6 +182,7 @@ impl LocalClock {
             leap: reading.leap,
             reference_id: self.reference_id,
             timescale,
+            asks_us: false,
         }
     }
 

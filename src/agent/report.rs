@@ -149,6 +149,8 @@ impl Agent {
         let (timescale, timescale_from) = self.timescale(source);
         let unexplained = matches!(state, SourceState::Falseticker | SourceState::NoMajority) && timescale == Timescale::Unknown;
         let reason = if unexplained { format!("{reason}; {UNKNOWN_TIMESCALE}") } else { reason };
+        let mutual = matches!(state, SourceState::Combined | SourceState::Outclassed) && last.is_some_and(|s| s.asks_us);
+        let reason = if mutual { format!("{reason}; it asks us too, and is told what we know without it") } else { reason };
         let device = surroundings.devices.iter().find(|(id, _)| *id == source.id).map(|(_, facts)| facts.clone()).unwrap_or_default();
         let preempted = if let Kind::Local(c) = &source.kind { c.preempted() } else { 0 };
         let (samples, runs, span) = view.map_or((0, 0, 0.0), |v| (v.statistics.0, v.statistics.1, v.statistics.2.as_secs_f64()));

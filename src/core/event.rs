@@ -115,6 +115,9 @@ pub struct Sample {
     pub reference_id: ReferenceId,
     /// The count of seconds it hands out.
     pub timescale: Timescale,
+    /// The source asks us for the time too: its doubt may be ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_us: bool,
 }
 
 /// Something happened to this machine's time.

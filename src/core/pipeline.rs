@@ -152,6 +152,8 @@ pub struct Core {
     wander2: f64,
     learned_growth: Ppm,
     line_bound: Bound,
+    /// So much of it rests on sources that ask us too.
+    borrowed: Duration,
     course: Course,
     status: Status,
     status_since: Instant,
@@ -190,6 +192,7 @@ impl Core {
             wander2: 0.0,
             learned_growth: Ppm::ZERO,
             line_bound: Bound::UNKNOWN,
+            borrowed: Duration::ZERO,
             course,
             status: Status::Unsynchronised,
             status_since: now,
@@ -440,7 +443,9 @@ impl Core {
         self.line = Line::through(now, origin, centre, frequency);
         self.sigma = combined.sigma;
         self.skew = combined.skew;
-        let error = (high - centre).max(centre - low).max(0.0);
+        let farthest = |(low, high): (f64, f64)| (high - centre).max(centre - low).max(0.0);
+        let error = farthest((low, high));
+        self.borrowed = self.vouched_for(now).map_or(Duration::ZERO, |vouched| duration(error - farthest(vouched)));
         let growth = Ppm::new(combined.growth.ppm() + unbelieved.ppm());
         // A nanosecond for the rounding of timestamps.
         self.line_bound = Bound { as_of: now, error: duration(error + 1e-9), growth };

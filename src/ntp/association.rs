@@ -445,6 +445,7 @@ impl Association {
             leap: header.leap,
             reference_id: header.reference_id,
             timescale: self.options.timescale,
+            asks_us: false,
         })
     }
 

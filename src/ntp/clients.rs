@@ -32,6 +32,8 @@ struct Record {
     pace: Pace,
     pace_limited: Pace,
     was_dropped: bool,
+    /// We ask it for the time too.
+    sibling: bool,
     /// The last reply's receive timestamp, and when that reply left: what the interleaved mode needs.
     receive: NtpTimestamp,
     sent: NtpTimestamp,
@@ -46,6 +48,7 @@ const NOBODY: Record = Record {
     pace: Pace::UNKNOWN,
     pace_limited: Pace::UNKNOWN,
     was_dropped: false,
+    sibling: false,
     receive: NtpTimestamp::ZERO,
     sent: NtpTimestamp::ZERO,
 };
@@ -194,6 +197,19 @@ impl Clients {
             return true;
         }
         false
+    }
+
+    /// We ask this machine; true if it is remembered as one that asks us.
+    pub(super) fn mark_sibling(&mut self, address: IpAddr) -> bool {
+        let words = words(address);
+        let place = self.place(self.hash(words));
+        let found = self.tags[place].iter().zip(&mut self.records[place]).find(|(tag, record)| **tag != 0 && record.address == words);
+        found.map(|(_, record)| record.sibling = true).is_some()
+    }
+
+    /// Whether we ask it too.
+    pub(super) fn is_sibling(&self, slot: Slot) -> bool {
+        self.records[slot.0 / WAYS][slot.0 % WAYS].sibling
     }
 
     /// Records thrown away for want of room.

@@ -71,6 +71,8 @@ pub struct Admitted {
     received: Instant,
     length: usize,
     slot: Option<Slot>,
+    /// We ask the client too.
+    sibling: bool,
     kiss: bool,
     /// Where the key lies that signed the request and signs the reply.
     key: Option<usize>,
@@ -195,6 +197,7 @@ impl Responder {
             received: request.received,
             length: bytes.len(),
             slot: None,
+            sibling: false,
             kiss: false,
             key: None,
             sent: None,
@@ -202,7 +205,7 @@ impl Responder {
         };
         if let Some(clients) = &mut self.clients {
             let slot = clients.ask(request.from.ip(), request.received);
-            admitted.slot = Some(slot);
+            (admitted.slot, admitted.sibling) = (Some(slot), clients.is_sibling(slot));
             if let Some(bucket) = &self.bucket {
                 match clients.limit(slot, bucket, request.received, &mut self.rng) {
                     Turn::Pass => {}
@@ -255,6 +258,9 @@ impl Responder {
         bytes[24..32].copy_from_slice(&origin.0.to_be_bytes());
         bytes[32..40].copy_from_slice(&receive.0.to_be_bytes());
         bytes[40..].copy_from_slice(&admitted.sent.unwrap_or(transmit).0.to_be_bytes());
+        if admitted.sibling {
+            bytes[8..12].copy_from_slice(&prepared.testimony);
+        }
         if admitted.kiss {
             kiss(&mut bytes, asked.transmit);
         }
@@ -314,6 +320,11 @@ impl Responder {
     #[must_use]
     pub fn memory(&self) -> (usize, usize, usize) {
         self.clients.as_ref().map_or((0, 0, 0), |c| (c.len(), c.interleaving(), c.bytes()))
+    }
+
+    /// We ask this machine. If it asks us, it is told from now on what we know without it; true if it is remembered.
+    pub fn mark_sibling(&mut self, address: IpAddr) -> bool {
+        self.clients.as_mut().is_some_and(|clients| clients.mark_sibling(address))
     }
 
     /// Everybody that is remembered.

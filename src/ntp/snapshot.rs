@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub line: Line,
     /// How wrong it can be, growing by itself.
     pub bound: Bound,
+    /// So much of the bound is the word of sources that ask us too. They are told the rest: what we know without them.
+    pub borrowed: Duration,
     /// Our leap indicator; `Unsynchronised` before the first update and while disrupted.
     pub leap: Leap,
     /// Our stratum.
@@ -76,6 +78,7 @@ impl Snapshot {
         Self {
             line: Line::new(Instant::ZERO, Timestamp::UNIX_EPOCH, Ppm::ZERO),
             bound: Bound::UNKNOWN,
+            borrowed: Duration::ZERO,
             leap: Leap::Unsynchronised,
             stratum: Stratum::UNSYNCHRONISED,
             reference_id: ReferenceId::NONE,
@@ -138,6 +141,8 @@ pub struct Prepared {
     line: Line,
     /// A reply to nobody: what is the same in all of them stands in it.
     pub(super) template: [u8; HEADER_LEN],
+    /// The root dispersion for a client that we ask too.
+    pub(super) testimony: [u8; 4],
 }
 
 impl Prepared {
@@ -160,7 +165,9 @@ impl Prepared {
             receive: NtpTimestamp::ZERO,
             transmit: NtpTimestamp::ZERO,
         };
-        Self { line: snapshot.served_line(now), template: header.emit() }
+        let borrowed = if face.leap == Leap::Unsynchronised { Duration::ZERO } else { snapshot.borrowed };
+        let testimony = face.root_dispersion.saturating_sub(borrowed);
+        Self { line: snapshot.served_line(now), template: header.emit(), testimony: NtpShort::from_duration(testimony).0.to_be_bytes() }
     }
 
     /// The receive timestamp of a request that came at `at`. Its last bit is set and that of a transmit timestamp is not, so that
@@ -206,7 +213,7 @@ impl Snapshot {
             u64::from(local.stratum.get()),
             word(local.from.nanos()),
             nanos(local.distance),
-            0,
+            nanos(self.borrowed),
         ];
         let mut words = [0; SNAPSHOT_WORDS];
         let (front, back) = words.split_at_mut(PLAIN_WORDS);
@@ -227,6 +234,7 @@ impl Snapshot {
         Self {
             line: Line::of_parts(instant(words[0]), timestamp(words[1]), f64::from_bits(words[2]), f64::from_bits(words[3])),
             bound: Bound { as_of: instant(words[4]), error: nanos(words[5]), growth: Ppm::new(f64::from_bits(words[6])) },
+            borrowed: nanos(words[13]),
             leap: Leap::from_bits(leap),
             stratum: Stratum::new(stratum),
             reference_id: ReferenceId([a, b, c, d]),
@@ -248,6 +256,7 @@ mod tests {
         Snapshot {
             line: Line::new(Instant::ZERO, Timestamp::from_parts(1_800_000_000, 0), Ppm::ZERO),
             bound: Bound { as_of: Instant::ZERO, error: Duration::from_millis(1), growth: Ppm::new(10.0) },
+            borrowed: Duration::ZERO,
             leap,
             stratum: Stratum::new(2),
             reference_id: ReferenceId([127, 0, 0, 1]),
@@ -321,6 +330,7 @@ mod tests {
             Snapshot {
                 line: Line::through(Instant::from_nanos(a.1 >> 1), Timestamp::from_parts(i64::from(a.3), 0), f64::from(a.0) * 1e-11, f64::from(a.2) * 1e-14),
                 bound: Bound { as_of: Instant::from_nanos(a.1), error: Duration::from_nanos(u64::from(b.0)), growth: Ppm::new(f64::from(b.1)) },
+                borrowed: Duration::from_nanos(u64::from(b.1)),
                 leap: Leap::from_bits(bytes[0] & 3),
                 stratum: Stratum::new(bytes[1] % 17),
                 reference_id: ReferenceId([bytes[2], bytes[3], bytes[4], bytes[5]]),

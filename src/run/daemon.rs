@@ -172,7 +172,7 @@ async fn live(options: &Options, chosen: &Chosen, machine: &Detection) -> Result
         executor.keep(logs);
     }
     if let Some(service) = &service {
-        executor.show(service.slate());
+        executor.show(service);
     }
     if let Some(cards) = cards {
         executor.use_cards(cards);

@@ -21,7 +21,7 @@ use super::ears::{Ears, News};
 use super::hooks::{Board, Hooks};
 use super::logs::Logs;
 use super::narrator::Narrator;
-use super::serve::Slate;
+use super::serve::{Service, Slate, Viewer};
 use super::state::DriftFile;
 use super::vsock::Calls;
 use super::watchdog::Watchdog;
@@ -159,6 +159,8 @@ pub struct Executor {
     logs: Option<Logs>,
     /// What serving threads read.
     slate: Option<(Arc<Slate>, Published)>,
+    /// Tells who asks us.
+    viewer: Option<Viewer>,
     hooks: Option<Hooks>,
     conflict: Conflict,
     /// The kernel's clock as it was at the last look while it is left to another.
@@ -187,6 +189,7 @@ impl Executor {
             narrator: Narrator::default(),
             logs: None,
             slate: None,
+            viewer: None,
             hooks: None,
             conflict: Conflict::default(),
             touched: None,
@@ -209,10 +212,11 @@ impl Executor {
     }
 
     /// Tells those who serve time of every change, before anything else is done about it.
-    pub fn show(&mut self, slate: Arc<Slate>) {
-        let published = *self.shared.agent().published();
+    pub fn show(&mut self, service: &Service) {
+        let (slate, published) = (service.slate(), *self.shared.agent().published());
         slate.publish(&published);
         self.slate = Some((slate, published));
+        self.viewer = Some(service.viewer());
     }
 
     fn publish(&mut self) {

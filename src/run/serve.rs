@@ -14,6 +14,7 @@ mod vsock;
 pub use open::{Opened, open};
 pub use slate::Slate;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -179,6 +180,13 @@ impl Viewer {
             server.threads.push(thread_report(&served));
         }
         server
+    }
+
+    /// We ask this machine. If it asks us, it is told from now on what we know without it; true if it is remembered.
+    #[must_use]
+    pub fn mark_sibling(&self, address: IpAddr) -> bool {
+        // At each of our addresses somebody else may remember it.
+        self.counters.iter().filter(|counter| counter.look().mark_sibling(address)).count() > 0
     }
 
     /// Every client that is remembered.

@@ -6,6 +6,7 @@
 mod view;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Chance;
@@ -23,7 +24,7 @@ use crate::agent::{Agent, Input, NameId, Output, Setup};
 use crate::clock::{Clock, Simulated, Timebase};
 use crate::config::RefclockKind;
 use crate::core::{ReadError, Signal, SourceId, SourceState};
-use crate::ntp::{Reply, Request, Responder, Token, Verdict};
+use crate::ntp::{Access, Reply, Request, Responder, ServerOptions, Token, Verdict};
 use crate::platform::{Cloud, table::timescale_of};
 use crate::units::{Instant, Offset, Ppm};
 use crate::wire::ntp::Header;
@@ -31,6 +32,8 @@ pub(super) use view::Promise;
 
 pub use view::Violation;
 
+/// What a guest remembers of those who ask it.
+const CLIENT_MEMORY: usize = 4096;
 /// An event loop that comes later than this has been stalled.
 const STALL: Duration = Duration::from_secs(1);
 /// How often the kernel's clocksource is looked up.
@@ -112,7 +115,13 @@ impl Machine {
             paths,
             lan,
             names: guest.names.clone(),
-            responder: Responder::open(),
+            responder: Responder::new(&ServerOptions {
+                access: Arc::new(Access::everybody()),
+                keys: Arc::default(),
+                rate_limit: None,
+                client_memory: CLIENT_MEMORY,
+                seed: 0,
+            }),
             chance: chance.fork(),
             steal: guest.steal,
             stolen_seconds: 0.0,
@@ -360,6 +369,9 @@ impl Machine {
         // As the kernel would: a stamp of the clock, placed on the timebase by the clock's history.
         let received = self.clock.instant_of(self.clock.time());
         let to = Place::Guest(self.number).address();
+        if self.responder.mark_sibling(flight.to.ip()) {
+            self.tell(Input::AskedBy(flight.to.ip()));
+        }
         self.tell(Input::Datagram {
             token: flight.token,
             from: flight.to,

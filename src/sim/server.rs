@@ -138,6 +138,7 @@ impl Host {
         let snapshot = Snapshot {
             line: Line::new(now, utc + self.error(now), Ppm::ZERO),
             bound: Bound { as_of: now, error: server.root_delay / 2 + server.root_dispersion, growth: Ppm::ZERO },
+            borrowed: Duration::ZERO,
             leap: if now < self.starting {
                 Leap::Unsynchronised
             } else if server.leap == Leap::Normal {

@@ -51,8 +51,8 @@ fn sample() -> impl Strategy<Value = Sample> {
     let leap = prop_oneof![Just(Leap::Normal), Just(Leap::Insert), Just(Leap::Delete), Just(Leap::Unsynchronised)];
     let scale = prop_oneof![Just(Timescale::Utc), Just(Timescale::Tai), Just(Timescale::Smeared), Just(Timescale::Unknown)];
     let durations = (nanos(), nanos(), nanos(), nanos());
-    (any::<u32>(), instant(), any::<i64>(), durations, any::<u8>(), leap, any::<[u8; 4]>(), scale).prop_map(
-        |(source, at, reference, (delay, dispersion, root_delay, root_dispersion), stratum, leap, id, timescale)| Sample {
+    (any::<u32>(), instant(), any::<i64>(), durations, any::<u8>(), leap, any::<[u8; 4]>(), scale, any::<bool>()).prop_map(
+        |(source, at, reference, (delay, dispersion, root_delay, root_dispersion), stratum, leap, id, timescale, asks_us)| Sample {
             source: SourceId(source),
             at,
             reference: Timestamp::from_nanos(reference),
@@ -64,6 +64,7 @@ fn sample() -> impl Strategy<Value = Sample> {
             leap,
             reference_id: ReferenceId(id),
             timescale,
+            asks_us,
         },
     )
 }

@@ -80,6 +80,7 @@ impl SteadyCore {
             leap: Leap::Normal,
             reference_id: ReferenceId([192, 0, 2, 1]),
             timescale: Timescale::Utc,
+            asks_us: false,
         };
         (self.now, Event::Sample(sample))
     }

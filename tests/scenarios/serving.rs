@@ -8,7 +8,7 @@ use paraclock::sim::{Action, Guest, Machine, Oscillator, Scenario, Server};
 use paraclock::units::{Instant, Leap, Offset, Ppm, Stratum, Timestamp};
 use paraclock::wire::control::Report;
 
-use super::world::{Build, config, for_seeds, guest, link_local, truthful};
+use super::world::{Build, assert_honest, config, for_seeds, guest, link_local, truthful};
 
 fn report(machine: &Machine) -> Report {
     machine.agent().report(machine.now(), &Surroundings::default())
@@ -217,6 +217,41 @@ fn siblings(also: &str) -> Scenario {
 }
 
 const ORPHANS: &str = "local stratum 10 orphan distance 0.02 waitunsynced 60";
+
+/// Each follows its own server and stays sure of the time; says what the third thinks of the first in the end.
+fn assert_no_doubt_is_fed(scenario: &Scenario, server_of: fn(usize) -> String) {
+    for_seeds(scenario, |world| {
+        world.run_until(300.0);
+        world.reset_statistics();
+        for hour in 1..=6 {
+            world.run_until(3600.0 * f64::from(hour));
+            for i in 0..3 {
+                let tracking = report(world.guest(i)).tracking;
+                assert_eq!((tracking.stratum, tracking.reference_name), (2, server_of(i)), "guest {i}");
+                assert!(tracking.line.error.is_some_and(|error| error < 1e-3), "guest {i} after {hour} h: {:?}", tracking.line);
+            }
+        }
+        assert_honest(world);
+        let sources = report(world.guest(2)).sources;
+        let sibling = sources.iter().find(|s| s.name == "10.0.1.1").expect("it is asked");
+        assert!(sibling.reason.ends_with("it asks us too, and is told what we know without it"), "{sibling:?}");
+    });
+}
+
+#[test]
+fn siblings_of_one_server_do_not_feed_each_others_doubt() {
+    assert_no_doubt_is_fed(&siblings("").server(truthful(), link_local()), |_| "10.0.0.1".to_owned());
+}
+
+#[test]
+fn siblings_with_servers_of_their_own_do_not_feed_each_others_doubt() {
+    let mut scenario = siblings("");
+    for own in 1..=3 {
+        scenario.guests[own - 1].config.servers[0].name = format!("10.0.0.{own}");
+        scenario = scenario.server(truthful(), link_local());
+    }
+    assert_no_doubt_is_fed(&scenario, |guest| format!("10.0.0.{}", guest + 1));
+}
 
 #[test]
 fn orphans_that_lose_the_one_they_follow_agree_on_another() {

@@ -29,6 +29,7 @@ fn sample(source: u32, seconds: i64, wrong: f64) -> Event {
         leap: Leap::Normal,
         reference_id: ReferenceId::NONE,
         timescale: Timescale::Utc,
+        asks_us: false,
     })
 }
 

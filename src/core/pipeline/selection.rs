@@ -89,6 +89,22 @@ impl Core {
         Some((agreed.possible_low, agreed.possible_high))
     }
 
+    /// What a majority of those says who do not ask us for the time, if others do. To these we testify of no more: of machines that list each other, each one's
+    /// doubt would feed the others'.
+    pub(super) fn vouched_for(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let asks_us = |s: &Tracked| s.last.is_some_and(|sample| sample.asks_us);
+        if !self.sources.iter().any(asks_us) {
+            return None;
+        }
+        let origin = self.line.at(now);
+        let mut claims = std::mem::take(&mut self.claims);
+        claims.clear();
+        let trusted = self.voters().any(|s| s.options.trust);
+        claims.extend(self.voters().filter(|s| (s.options.trust || !trusted) && !asks_us(s)).map(|s| claim(s, origin, now)));
+        self.claims = claims;
+        intersect(&self.claims, &mut self.scratch).map(|agreed| (agreed.possible_low, agreed.possible_high))
+    }
+
     /// What a majority of the candidates says.
     fn agree(&mut self, now: Instant) -> Option<Agreement> {
         let origin = self.line.at(now);

@@ -60,6 +60,12 @@ impl Core {
         self.line_bound
     }
 
+    /// So much of it is the word of sources that ask us too.
+    #[must_use]
+    pub const fn borrowed(&self) -> Duration {
+        self.borrowed
+    }
+
     /// How wrong the line and the clock can be, as of `now`.
     #[must_use]
     pub fn bounds(&self, now: Instant) -> (Bound, Bound) {

@@ -220,6 +220,7 @@ fn serve(server: &mut crate::ntp::Responder, request: &Question, arrives: Instan
     let snapshot = Snapshot {
         line: Line::new(at(0), time() + Duration::from_millis(105), Ppm::ZERO),
         bound: Bound { as_of: at(0), error: Duration::from_millis(1), growth: Ppm::ZERO },
+        borrowed: Duration::ZERO,
         leap: Leap::Normal,
         stratum: Stratum::new(2),
         ..Snapshot::unsynchronised()

@@ -15,6 +15,7 @@ fn snapshot(leap: Leap) -> Snapshot {
     Snapshot {
         line: Line::new(Instant::ZERO, TIME, Ppm::ZERO),
         bound: Bound { as_of: Instant::ZERO, error: Duration::from_millis(1), growth: Ppm::new(10.0) },
+        borrowed: Duration::ZERO,
         leap,
         stratum: Stratum::new(2),
         reference_id: ReferenceId([127, 0, 0, 1]),
@@ -54,6 +55,28 @@ fn answered(responder: &mut Responder, bytes: &[u8], port: u16) -> Result<Header
         Verdict::Reply => Ok(header(&out)),
         Verdict::Refused(refusal) => Err(refusal),
     }
+}
+
+#[test]
+fn whom_we_ask_too_is_told_what_we_know_without_it() {
+    let (access, keys) = (Arc::new(Access::everybody()), Arc::default());
+    let mut responder = Responder::new(&ServerOptions { access, keys, rate_limit: None, client_memory: 4096, seed: 1 });
+    let known = Snapshot { borrowed: Duration::from_micros(600), ..snapshot(Leap::Normal) };
+    let mut dispersion = |snapshot: &Snapshot| {
+        let mut out = Reply::new();
+        let verdict = responder.reply(snapshot, &asked(&request(0x23), 5), at(6), &mut out);
+        assert_eq!(verdict, Verdict::Reply);
+        let before = header(&out).root_dispersion.duration();
+        let marked = [1, 2].map(|last| responder.mark_sibling([192, 0, 2, last].into()));
+        assert_eq!(marked, [true, false], "only who asks us is remembered");
+        responder.reply(snapshot, &asked(&request(0x23), 7), at(8), &mut out);
+        (before, header(&out).root_dispersion.duration())
+    };
+    let (before, after) = dispersion(&known);
+    let less = before.as_secs_f64() - after.as_secs_f64();
+    assert!((less - 600e-6).abs() < 40e-6, "{before:?} {after:?}");
+    let (before, after) = dispersion(&Snapshot { leap: Leap::Unsynchronised, ..known });
+    assert!(before >= Duration::from_secs(16) && after >= before, "{before:?} {after:?}");
 }
 
 fn limited(rate_limit: RateLimit) -> Responder {

@@ -37,6 +37,7 @@ impl Upstream {
             let snapshot = Snapshot {
                 line,
                 bound: Bound { as_of: received, error: CLAIMED, growth: Ppm::ZERO },
+                borrowed: Duration::ZERO,
                 leap: Leap::Normal,
                 stratum: Stratum::new(1),
                 reference_id: ReferenceId(*b"DEMO"),

@@ -90,8 +90,16 @@ impl Executor {
         if let (Some(logs), Some(flight)) = (&mut self.logs, self.flights.get(index)) {
             logs.stamped(flight.sent_by, by);
         }
+        self.notice_sibling(server.ip());
         let bytes = &self.buffer[..received.len.min(MAX_DATAGRAM)];
         self.tell(Input::Datagram { token, from: server, to, received: at, by, bytes });
+    }
+
+    /// Tells the agent if a server that answers asks us as well.
+    fn notice_sibling(&self, server: IpAddr) {
+        if self.viewer.as_ref().is_some_and(|viewer| viewer.mark_sibling(server)) {
+            self.tell(Input::AskedBy(server));
+        }
     }
 
     /// A request over vsock came to an end.
@@ -105,6 +113,7 @@ impl Executor {
         match result {
             Ok(reply) => {
                 self.tell(Input::Sent { token, at: reply.sent, by: StampedBy::Daemon });
+                self.notice_sibling(server.ip());
                 let to = reply.local.address();
                 self.tell(Input::Datagram {
                     token,

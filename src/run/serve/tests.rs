@@ -33,6 +33,7 @@ fn synchronised(at: Instant) -> Snapshot {
     Snapshot {
         line: Line::new(at, EPOCH, Ppm::ZERO),
         bound: Bound { as_of: at, error: Duration::from_millis(1), growth: Ppm::new(1.0) },
+        borrowed: Duration::ZERO,
         leap: Leap::Normal,
         stratum: Stratum::new(3),
         reference_id: ReferenceId(*b"TEST"),

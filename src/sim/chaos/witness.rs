@@ -349,7 +349,8 @@ impl Witness {
         let steady = is_steady(world, source.who);
         self.lies += u64::from(!truthful);
         let undisturbed = world.seconds() - self.disturbed > UNDER_WAY && world.outside.calendar.is_clear(now);
-        if !truthful && undisturbed && must_be_true(world, machine, source.who, &self.tai, sure, changed) {
+        // To whom it asks too a machine says what it knows without it: on fewer witnesses.
+        if !truthful && undisturbed && !sample.asks_us && must_be_true(world, machine, source.who, &self.tai, sure, changed) {
             return Err(format!(
                 "a source that is right gave a sample off by {error:+.9e} s, which claims {half:.9e} s: {sample:?} (itself right: {own}, across a pause: {straddles}, false leap: {false_leap})"
             ));
