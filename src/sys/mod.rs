@@ -14,6 +14,7 @@ pub mod pvclock;
 pub mod seqlock;
 pub mod server_socket;
 pub mod socket;
+pub mod thread;
 pub mod time;
 pub mod timex;
 pub mod uevent;

@@ -19,6 +19,8 @@ use crate::units::Instant;
 
 /// Batches of so many replies tell how fast they leave.
 const LEARNING: u32 = 4;
+/// So many batches tell of the pace at present.
+const LATELY: u32 = 32;
 /// Replies whose sending stamps are awaited.
 const AWAITED: usize = 64;
 /// The part of a looped packet that names the reply: from its receive timestamp's place to the end.
@@ -50,8 +52,31 @@ pub(super) struct Desk {
     awaited: VecDeque<Awaited>,
     looped: Box<[u8; 2048]>,
     reply: Reply,
-    /// Between two replies of a batch: the later ones leave so much later, and say so.
-    pace: Duration,
+    pace: Pace,
+}
+
+/// How much later each reply of a batch leaves than the one before, and says so: less than it took lately, as a reply must not say that it left later
+/// than it did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// What is said.
+    stated: Duration,
+    /// The least of the last batches, and of those before them.
+    least: [Option<Duration>; 2],
+    batches: u32,
+}
+
+impl Pace {
+    /// A batch took so long for each reply.
+    fn take_in(&mut self, each: Duration) {
+        if self.batches % LATELY == 0 {
+            self.least = [None, self.least[0]];
+        }
+        self.batches = self.batches.wrapping_add(1);
+        self.least[0] = Some(self.least[0].map_or(each, |least| least.min(each)));
+        let least = self.least.into_iter().flatten().min().unwrap_or_default();
+        self.stated = if self.batches < LATELY { Duration::ZERO } else { least / 4 * 3 };
+    }
 }
 
 impl Desk {
@@ -65,7 +90,7 @@ impl Desk {
             awaited: VecDeque::with_capacity(AWAITED),
             looped: Box::new([0; 2048]),
             reply: Reply::new(),
-            pace: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -119,7 +144,7 @@ impl Desk {
         for (i, from, admitted) in &self.admitted {
             let reply = &mut self.reply;
             responder.answer(self.sight.prepared(), admitted, leaves, reply);
-            leaves = leaves + self.pace;
+            leaves = leaves + self.pace.stated;
             if let (true, Some(receive)) = (admitted.wants_stamp(), reply.get(RECEIVE_AT..).and_then(<[u8]>::first_chunk)) {
                 if self.awaited.len() == AWAITED {
                     self.awaited.pop_front();
@@ -145,9 +170,7 @@ impl Desk {
     fn learn_pace(&mut self, start: Instant) {
         let Ok(count) = u32::try_from(self.admitted.len()) else { return };
         if count >= LEARNING {
-            let measured = time::raw().elapsed_since(start) / count;
-            // Down at once and up slowly: a reply must not say that it left later than it did.
-            self.pace = measured.min(self.pace + self.pace / 8 + Duration::from_nanos(1));
+            self.pace.take_in(time::raw().elapsed_since(start) / count);
         }
     }
 
@@ -195,5 +218,26 @@ impl AsRawFd for Desk {
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Desk at {:?}", self.socket.local_address())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_batch_does_not_change_the_pace_and_a_quick_one_does() {
+        let (mut pace, micros) = (Pace::default(), Duration::from_micros);
+        (1..LATELY).for_each(|_| pace.take_in(micros(4)));
+        assert_eq!(pace.stated, Duration::ZERO, "it is not known yet");
+        (0..LATELY).for_each(|_| pace.take_in(micros(4)));
+        assert_eq!(pace.stated, micros(3));
+        // Half a second of a busy core.
+        (1..LATELY).for_each(|_| pace.take_in(micros(400)));
+        assert_eq!(pace.stated, micros(3));
+        pace.take_in(micros(2));
+        assert_eq!(pace.stated, Duration::from_nanos(1500));
+        (0..2 * LATELY).for_each(|_| pace.take_in(micros(40)));
+        assert_eq!(pace.stated, micros(30), "that is how it is now");
     }
 }
