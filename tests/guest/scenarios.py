@@ -46,8 +46,8 @@ def figure(value):
 class Test:
     """One run of a scenario: gives it guests, and keeps the figures it judged."""
 
-    def __init__(self, name, truth, probe, logs):
-        self.name, self.truth, self.probe, self.logs = name, truth, probe, logs
+    def __init__(self, name, truth, probe, logs, binary):
+        self.name, self.truth, self.probe, self.logs, self.binary = name, truth, probe, logs, binary
         self.figures, self.failed = [], False
         self.guests = 0
 

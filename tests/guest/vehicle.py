@@ -31,7 +31,7 @@ def tree_program(name, path):
     """
     root, short = tree(name), Path(path).name
     loader = root / "lib64/ld-linux-x86-64.so.2"
-    places = f"{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"
+    places = ":".join(f"{root}/{place}" for place in ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib/systemd", "usr/lib/systemd"])
     command = [loader, "--library-path", places, "--list", root / path]
     listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     files = {root / path: f"opt/{short}/program", loader: f"opt/{short}/{short}"}
