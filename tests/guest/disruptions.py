@@ -117,7 +117,7 @@ def restored_from_a_disk_with_a_phc(test):
         judge(test, recovery, detected=AT_ONCE, right=1)
 
 
-@scenario("restore-ntp", kernel="new")
+@scenario("restore-ntp", kernel="new", alone=True)
 def restored_with_ntp(test):
     """Restored from a file: vmclock and a uevent say so, the time comes from an NTP server alone."""
     with test.guest(new=True, devices=SIGNALS) as guest:
@@ -125,7 +125,7 @@ def restored_with_ntp(test):
         judge(test, restored(test, guest, VMCLOCK + ntp(test), signal="restore"), detected=AT_ONCE, right=3)
 
 
-@scenario("restore-genid", kernel="new")
+@scenario("restore-genid", kernel="new", alone=True)
 def restored_with_generation_id(test):
     """Restored from a file: a uevent alone says so, the time comes from an NTP server."""
     with test.guest(new=True, devices=("vmgenid",)) as guest:
@@ -133,7 +133,7 @@ def restored_with_generation_id(test):
         judge(test, restored(test, guest, ntp(test), signal="restore"), detected=AT_ONCE, right=3)
 
 
-@scenario("restore-vmclock", kernel="new")
+@scenario("restore-vmclock", kernel="new", alone=True)
 def restored_with_vmclock_only(test):
     """Restored from a file: the page of vmclock alone says so, to who looks; the time comes from an NTP server."""
     with test.guest(new=True, devices=("vmclock",)) as guest:
