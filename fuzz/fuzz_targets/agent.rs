@@ -36,7 +36,8 @@ impl Files for NoFiles {
 fuzz_target!(|steps: Vec<Step>| {
     let lines = ["refclock PHC /dev/ptp0 poll 0", "server 192.0.2.1 minpoll 0 maxpoll 3 iburst", "makestep 1 3"].map(str::to_owned);
     let config = parse_directives(&lines, &NoFiles).expect("a good configuration");
-    let course = Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
+    let course =
+        Course { at: Instant::ZERO, time: Timestamp::from_parts(1_800_000_000, 0), rate: Ppm::ZERO, until: None, error: Duration::ZERO };
     let mut agent = Agent::new(Setup { watch: true, ..Setup::from_config(&config, course) }, Instant::ZERO);
     let mut now = Instant::from_nanos(1);
     let mut last = (Token(0), Packet::from_iter([0; 48]));
@@ -67,7 +68,9 @@ fuzz_target!(|steps: Vec<Step>| {
                     after: before + Duration::from_nanos(u64::from(*width)),
                     reference: Timestamp::from_nanos(*reference),
                     max_error: Duration::ZERO,
-                    tai_offset: None, timescale: None, leap: paraclock::units::Leap::Normal,
+                    tai_offset: None,
+                    timescale: None,
+                    leap: paraclock::units::Leap::Normal,
                     generation: Some(Generation { disruption_marker: u64::from(*marker), vm_generation: None }),
                 };
                 agent.handle(now, Input::Reading { source: SourceId(0), result: Ok(reading) });

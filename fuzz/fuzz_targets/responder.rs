@@ -9,7 +9,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use paraclock::config::{RateLimit, parse_keys};
 use paraclock::ntp::{Access, Keys, Packet, Refusal, Reply, Request, Responder, Rule, ServerOptions, Snapshot, Verdict};
-use paraclock::units::{Instant, Leap};
+use paraclock::units::{Bound, Instant, Leap, Ppm, Stratum};
 use paraclock::wire::ntp::Header;
 
 #[derive(Arbitrary, Debug)]
@@ -55,9 +55,12 @@ fuzz_target!(|scene: Scene| {
         client_memory: usize::from(scene.memory),
         seed: 1,
     });
-    let leap = if scene.synchronised { Leap::Normal } else { Leap::Unsynchronised };
-    let snapshot = Snapshot { leap, ..Snapshot::unsynchronised() };
     let (mut now, mut last) = (Instant::from_nanos(1_000_000_000), [0; 8]);
+    let mut snapshot = Snapshot::unsynchronised();
+    if scene.synchronised {
+        let bound = Bound { as_of: now, error: Duration::from_millis(1), growth: Ppm::new(10.0) };
+        snapshot = Snapshot { leap: Leap::Normal, stratum: Stratum::new(5), bound, ..snapshot };
+    }
     for asked in &scene.asked {
         now = now + Duration::from_micros(asked.pause.into());
         let v6 = IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, asked.address.into()));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::agent::Output;
 use crate::core::Correction;
-use crate::units::{Instant, Offset};
+use crate::units::{Instant, Offset, word};
 
 /// Decisions kept.
 const KEPT: usize = 32;
@@ -44,7 +44,7 @@ impl Decisions {
     }
 
     fn mix_offset(&mut self, offset: Offset) {
-        self.mix(u64::from_ne_bytes(offset.nanos().to_ne_bytes()));
+        self.mix(word(offset.nanos()));
     }
 
     pub(super) fn add(&mut self, now: Instant, output: &Output) {
