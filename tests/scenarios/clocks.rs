@@ -157,3 +157,27 @@ fn what_the_configuration_says_of_a_timescale_comes_first() {
         assert_right(world, 1e-3);
     });
 }
+
+#[test]
+fn servers_announce_the_leap_second_of_a_clock_that_cannot() {
+    let polls = "iburst minpoll 4 maxpoll 4";
+    for (servers, extra) in [(1, ""), (3, ""), (3, "prefer")] {
+        let clock = format!("refclock PHC /dev/ptp0 poll 0 {extra}");
+        let lines: Vec<String> = std::iter::once(clock).chain((1..=servers).map(|n| format!("server 10.0.0.{n} {polls}"))).collect();
+        let mut scenario = guest(&lines.iter().map(String::as_str).collect::<Vec<_>>()).phc(phc());
+        scenario.epoch = Timestamp::from_parts(1_861_920_000 - 600, 0);
+        scenario.leap = Some(LeapSecond { at: 600.0, kind: Leap::Insert, smear: 86_400.0, truth: Truth::Utc });
+        for _ in 0..servers {
+            scenario = scenario.server(truthful(), link_local());
+        }
+        for_seeds(&scenario, |world| {
+            world.run_until(590.0);
+            assert_eq!(report(world).tracking.leap, "Insert second", "{servers} {extra}");
+            world.reset_statistics();
+            world.run_until(1200.0);
+            assert_right(world, 1e-5);
+            let report = report(world);
+            assert_eq!((report.counters.steps, report.counters.disruptions["jump"]), (1, 0));
+        });
+    }
+}

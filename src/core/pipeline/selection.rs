@@ -247,10 +247,12 @@ impl Core {
         self.sources.iter().find(|s| s.id == id).and_then(|s| s.counts_as)
     }
 
-    /// A leap second is believed when more than half of the truechimers announce it.
+    /// A leap second is believed when more than half of the truechimers announce it. Most devices cannot: their silence is no vote.
     pub(super) fn majority_leap(&self) -> Leap {
-        let votes = |leap| self.survivors().filter(|s| s.last.is_some_and(|sample| sample.leap == leap)).count();
-        let all = self.survivors().count();
+        let leaps =
+            || self.survivors().filter_map(|s| Some((s.local, s.last?.leap))).filter(|(local, leap)| !local || *leap != Leap::Normal);
+        let votes = |leap| leaps().filter(|l| l.1 == leap).count();
+        let all = leaps().count();
         if 2 * votes(Leap::Insert) > all {
             Leap::Insert
         } else if 2 * votes(Leap::Delete) > all {
