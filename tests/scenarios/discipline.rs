@@ -1,7 +1,7 @@
 //! The clock is brought to the truth, stays there, and is stepped only where that is allowed.
 
 use super::world::*;
-use paraclock::sim::{Action, Server};
+use paraclock::sim::{Action, LeapSecond, Server, Truth};
 use paraclock::units::{Leap, Offset, Timestamp};
 
 const SERVER: &str = "server 10.0.0.1 minpoll 4 maxpoll 4";
@@ -174,6 +174,22 @@ fn an_inserted_second_is_passed_without_a_stir() {
         let report = report(world);
         assert_eq!((report.counters.steps, report.counters.foreign_steps), (1, 0));
         assert_eq!(report.tracking.status, "synchronised");
+    });
+}
+
+#[test]
+fn a_leap_second_comes_once_though_servers_were_last_heard_before_it() {
+    let mut scenario =
+        guest(&["server 10.0.0.1 iburst minpoll 6", "server 10.0.0.2 iburst minpoll 6", "server 10.0.0.3 minpoll -2 maxpoll -2"]);
+    scenario.epoch = Timestamp::from_parts(1_483_228_800 - 600, 0);
+    scenario.leap = Some(LeapSecond { at: 600.0, kind: Leap::Insert, smear: 100.0, truth: Truth::Utc });
+    // What the third says changes nothing, but makes the others be weighed again within the second.
+    let unsynchronised = Server { leap: Leap::Unsynchronised, ..truthful() };
+    let scenario = scenario.server(truthful(), link_local()).server(truthful(), link_local()).server(unsynchronised, link_local());
+    for_seeds(&scenario, |world| {
+        world.run_until(610.0);
+        assert_right(world, 1e-3);
+        assert_eq!(report(world).counters.steps, 1);
     });
 }
 

@@ -12,6 +12,8 @@ use crate::units::{Instant, Leap, Offset, Timestamp};
 
 /// Around a leap second servers disagree about the label: their answers are left out for so long.
 const CONFUSION: Duration = Duration::from_secs(2);
+/// No other leap second comes so soon: who announces one has not been heard since the last.
+const APART: Duration = Duration::from_secs(43_200);
 /// Sources within so many seconds of the line carry its label.
 const LABEL: f64 = 0.5;
 
@@ -26,7 +28,7 @@ pub(super) struct LeapSecond {
 impl Core {
     /// What the majority announces, on the days on which it can happen.
     pub(super) fn expect_leap(&mut self, now: Instant, announced: Leap) -> Leap {
-        let day_end = self.line.at(now).end_of_leap_day();
+        let day_end = self.line.at(now).end_of_leap_day().filter(|_| self.leap.passed.is_none_or(|at| now > at + APART));
         self.leap.due = match (announced, day_end) {
             (Leap::Insert | Leap::Delete, Some(end)) => Some((end, announced)),
             _ => None,
