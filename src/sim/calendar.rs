@@ -86,6 +86,11 @@ impl Calendar {
         }
     }
 
+    /// The leap second that true time is about to make: none where it is smeared.
+    pub(super) fn makes(&self, now: Instant) -> Leap {
+        if self.is_smeared() { Leap::Normal } else { self.announced(now) }
+    }
+
     /// Whether a label says clearly when `now` is.
     pub(super) fn is_clear(&self, now: Instant) -> bool {
         self.is_smeared() || self.leap.is_none_or(|due| now.since(due.at) > AMBIGUOUS || due.at.since(now) > AMBIGUOUS)

@@ -405,6 +405,10 @@ impl Machine {
 
     /// It is suspended, and its kernel knows.
     pub(super) fn suspend(&mut self, outside: &mut Outside, away: Duration) {
+        if !self.counter.is_running() {
+            // It stands still already.
+            return;
+        }
         // The kernel adds what it slept, by a clock with whole seconds.
         self.clock.interfere(Offset::from_seconds(away.as_secs_f64().round()));
         self.slept += away;

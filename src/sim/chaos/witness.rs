@@ -343,7 +343,7 @@ impl Witness {
         let half = delay / 2.0 + sample.dispersion.as_secs_f64() + root + noise + ROUNDING + CHANGES * age.abs();
         let began = sample.at - sample.delay / 2;
         let straddles = self.paused.is_some_and(|raw| began <= raw);
-        let false_leap = matches!(sample.leap, Leap::Insert | Leap::Delete) && world.outside.calendar.announced(taken) != sample.leap;
+        let false_leap = matches!(sample.leap, Leap::Insert | Leap::Delete) && world.outside.calendar.makes(taken) != sample.leap;
         let own = self.own_error(world, machine, source.who, sample, taken);
         let truthful = error.abs() <= half && own && !straddles && !false_leap;
         let steady = is_steady(world, source.who);
