@@ -101,6 +101,8 @@ pub struct Agent {
     woke: Option<Instant>,
     disruption: Option<Disruption>,
     notes: Option<Box<Notes>>,
+    /// The source followed last, if it is gone.
+    departed: Option<(SourceId, String)>,
     local: LocalMode,
     smoothing: Smoothing,
     authentication: Authentication,
@@ -144,6 +146,7 @@ impl Agent {
             woke: None,
             disruption: None,
             notes: Notes::new(setup.notes),
+            departed: None,
             local: LocalMode::new(setup.local, now),
             smoothing,
             authentication: Authentication::new(setup.keys, setup.auth_select_mode, &setup.servers),
@@ -279,7 +282,8 @@ impl Agent {
     /// The name of a source as people know it.
     #[must_use]
     pub fn source_name(&self, id: SourceId) -> Option<&str> {
-        self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str())
+        let departed = || self.departed.as_ref().filter(|departed| departed.0 == id).map(|departed| departed.1.as_str());
+        self.sources.iter().find(|s| s.id == id).map(|s| s.name.as_str()).or_else(departed)
     }
 
     /// The server that a source asks; `None` for a refclock.
@@ -355,11 +359,14 @@ impl Agent {
     }
 
     fn remove_source(&mut self, now: Instant, id: SourceId) {
-        let gone = self.sources.iter().find(|s| s.id == id);
-        if let Some(Source { kind: Kind::Ntp(association), .. }) = gone {
+        let Some(place) = self.sources.iter().position(|s| s.id == id) else { return };
+        let gone = self.sources.remove(place);
+        if let Kind::Ntp(association) = gone.kind {
             self.outputs.extend(association.awaited().map(Output::Close));
         }
-        self.sources.retain(|s| s.id != id);
+        if self.core.reference().is_some_and(|reference| reference.source == id) {
+            self.departed = Some((id, gone.name));
+        }
         self.let_go(now, id);
     }
 
@@ -536,7 +543,9 @@ impl Agent {
 
     fn followed_reference_id(&self) -> ReferenceId {
         let Some(reference) = self.core.reference() else { return ReferenceId::NONE };
-        self.sources.iter().find(|s| s.id == reference.source).map_or(ReferenceId::NONE, |source| match &source.kind {
+        // Who is gone and nobody has taken its place stays what was followed last.
+        let last = self.published.snapshot.reference_id;
+        self.sources.iter().find(|s| s.id == reference.source).map_or(last, |source| match &source.kind {
             Kind::Ntp(association) => reference_id_of(association.address().ip()),
             Kind::Local(clock) => clock.reference_id(),
         })
