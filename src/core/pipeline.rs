@@ -385,7 +385,8 @@ impl Core {
             ForeignStep::Accept => {
                 self.line = self.line.shifted(Offset::from_seconds(-remaining));
                 self.line_bound = self.line_bound.widened(Offset::from_seconds(remaining).abs());
-                Correction::Hold
+                // Where the clock is counts, not how fast it was made to run.
+                self.plain()
             }
         }
     }
