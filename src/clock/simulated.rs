@@ -115,6 +115,13 @@ impl Clock for Simulated {
 
     fn watch(&mut self) -> Option<Signal> {
         let pair = self.pair();
+        let old = *self.history.course();
+        // The kernel tells its rate to the last bit.
+        if (self.truth.rate.ppm() - old.rate.ppm()).abs() > 0.0 {
+            let course = Course { at: pair.at(), time: pair.time, rate: self.truth.rate, until: None, error: pair.half_width().abs() };
+            self.history.begin(course);
+            return Some(Signal::ClockSet { by: pair.time.since(old.at(pair.at())), course });
+        }
         let foreign = self.history.compare(&pair)?;
         Some(Signal::ClockSet { by: foreign.by, course: foreign.course })
     }
