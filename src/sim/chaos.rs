@@ -57,6 +57,8 @@ pub struct Violation {
     pub what: String,
     /// The guest's configuration.
     pub config: Vec<String>,
+    /// Its counter's.
+    pub oscillator: Vec<String>,
     /// What had happened to the world.
     pub actions: Vec<String>,
     /// Its sources, as the agent and the truth see them.
@@ -70,6 +72,7 @@ impl fmt::Display for Violation {
         writeln!(f, "seed {}, {:.3} s, guest {}: {}", self.seed, self.at, self.guest, self.what)?;
         for (title, lines) in [
             ("configuration", &self.config),
+            ("oscillator", &self.oscillator),
             ("what had happened", &self.actions),
             ("sources", &self.sources),
             ("last decisions", &self.decisions),
@@ -116,6 +119,7 @@ pub fn run(seed: u64) -> Result<Summary, Box<Violation>> {
         guest: 1,
         what,
         config: Vec::new(),
+        oscillator: Vec::new(),
         actions: Vec::new(),
         sources: Vec::new(),
         decisions: Vec::new(),
@@ -186,6 +190,7 @@ fn violation(seed: u64, world: &World, scenario: &Scenario, guest: usize, what: 
         guest: guest + 1,
         what,
         config: scenario.guests[guest].config.lines.iter().map(|line| line.text.clone()).collect(),
+        oscillator: vec![format!("{:?}", scenario.guests[guest].oscillator)],
         actions: scenario.actions.iter().filter(|a| a.at <= at).map(|a| format!("{:.3} {:?}", a.at, a.action)).collect(),
         sources: witness.describe(world, guest),
         decisions: machine.decisions().map(|(then, output)| format!("{:.6} s ago: {output:?}", now.since(*then).seconds())).collect(),

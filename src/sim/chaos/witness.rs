@@ -64,8 +64,10 @@ struct Source {
 
 #[derive(Clone, Debug)]
 struct Surprise {
-    /// Seconds of true time, and the counter.
+    /// Seconds of true time: when it happened at the earliest, and at the latest.
     at: f64,
+    latest: f64,
+    /// The counter then.
     raw: Instant,
     phase: f64,
     slope: f64,
@@ -85,7 +87,7 @@ impl Surprise {
 impl Surprise {
     /// What a source shows of it that has been followed since a time.
     fn seen(&self, since: f64, now: f64) -> f64 {
-        self.phase.abs() + self.slope.abs() * (now - self.at.max(since)).max(0.0)
+        self.phase.abs() + self.slope.abs() * (now - self.latest.max(since)).max(0.0)
     }
 }
 
@@ -176,14 +178,24 @@ impl Witness {
         self.meddled = false;
     }
 
-    fn surprise(&mut self, machine: &Machine, at: f64, phase: f64, slope: f64, clocksource: bool) {
+    /// Something happened between two times, and nobody said so.
+    fn surprise(&mut self, machine: &Machine, (at, latest): (f64, f64), phase: f64, slope: f64, clocksource: bool) {
         // That the phase jumped shows at once, that the rate did only with time.
         for (phase, slope) in [(phase, 0.0), (0.0, slope)] {
             if phase.abs() > 0.0 || slope.abs() > 0.0 {
-                self.surprises.push(Surprise { at, raw: machine.now(), phase, slope, clocksource, pending: true, shown_by: Vec::new() });
+                self.surprises.push(Surprise {
+                    at,
+                    latest,
+                    raw: machine.now(),
+                    phase,
+                    slope,
+                    clocksource,
+                    pending: true,
+                    shown_by: Vec::new(),
+                });
             }
         }
-        self.disturbed = self.disturbed.max(at);
+        self.disturbed = self.disturbed.max(latest);
     }
 
     /// An action happened to it.
@@ -194,8 +206,10 @@ impl Witness {
         let slope = frequency - self.frequency;
         match *action {
             Action::StepClock { .. } | Action::TuneClock { .. } => self.meddled = true,
-            Action::Retune { .. } => self.surprise(machine, now, 0.0, slope, false),
-            Action::Clocksource { .. } => self.surprise(machine, now, 0.0, slope, true),
+            Action::Retune { .. } => self.surprise(machine, (now, now), 0.0, slope, false),
+            Action::Clocksource { .. } => self.surprise(machine, (now, now), 0.0, slope, true),
+            // Nobody is suspended who stands still.
+            Action::Suspend { .. } if now < self.disturbed => {}
             Action::Suspend { away, .. } => {
                 self.meddled = true;
                 self.paused = Some(machine.now());
@@ -206,7 +220,7 @@ impl Witness {
             Action::Restore { away, .. } | Action::Migrate { away, .. } => {
                 let away = away.as_secs_f64();
                 self.paused = Some(machine.now());
-                self.surprise(machine, now + away, away, slope, false);
+                self.surprise(machine, (now + away, now + away), away, slope, false);
             }
             Action::MisleadPhc { phc, .. } | Action::DriftPhc { phc, .. } => self.distrust_device(phc),
             _ => {}
@@ -220,22 +234,21 @@ impl Witness {
         let now = world.seconds();
         let frequency = machine.counter.frequency();
         if (frequency - self.frequency).abs() > self.tame {
-            // It changed at the beginning of this second at the earliest.
-            self.surprise(machine, now - 1.0, 0.0, frequency - self.frequency, false);
+            self.surprise(machine, (now - 1.0, now), 0.0, frequency - self.frequency, false);
         }
         self.frequency = frequency;
         let calendar = &world.outside.calendar;
         if !calendar.is_clear(world.outside.now) && !self.leaped {
             // Whether it leaps depends on what it was told; if it does not, it cannot know before it has asked again.
             self.leaped = true;
-            self.surprise(machine, now + AMBIGUOUS, 1.0, 0.0, false);
+            self.surprise(machine, (now + AMBIGUOUS, now + AMBIGUOUS), 1.0, 0.0, false);
             if let Some(leap) = self.surprises.last_mut() {
                 leap.raw = leap.raw + Offset::from_seconds(AMBIGUOUS);
             }
         }
         if let Some(leap) = world.outside.calendar.bent(self.looked, world.outside.now) {
             let rate = 1.0 / world.outside.calendar.smear();
-            self.surprise(machine, leap.since(Instant::ZERO).seconds(), 0.0, rate, false);
+            self.surprise(machine, (leap.since(Instant::ZERO).seconds(), now), 0.0, rate, false);
         }
         self.looked = world.outside.now;
         if self.leaped && machine.agent().core().leaped().is_some() {
