@@ -26,10 +26,10 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::config::{SelectOptions, ServerDirective};
-use crate::core::{Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
+use crate::core::{Adjustment, Applied, ClockError, Core, Correction, Decision, Event, SourceId, SourceState, Status};
 use crate::ntp::{Association, AssociationOptions, Curve, Outcome, Snapshot, StampedBy, Token, reference_id_of};
 use crate::trace::Beginning;
-use crate::units::{Bound, Instant, Leap, Ppm, ReferenceId, Stratum, Timescale, Vsock, shown};
+use crate::units::{Bound, Instant, Leap, Offset, Ppm, ReferenceId, Stratum, Timescale, Vsock, shown};
 
 use authentication::Authentication;
 pub use disruption::{Disruption, DisruptionKind, Witness};
@@ -515,9 +515,16 @@ impl Agent {
     fn obey(&mut self, decision: &Decision) {
         self.core_next = decision.next;
         if let Some(adjustment) = decision.adjustment {
-            if matches!(adjustment.correction, Correction::Slew { offset, .. } if offset.nanos() != 0) {
-                self.totals.slews += 1;
+            let moves = match adjustment.correction {
+                Correction::Hold => false,
+                Correction::Slew { offset, .. } | Correction::Step { offset, .. } => offset != Offset::ZERO,
+            };
+            let is_step = |output: &Output| matches!(output, Output::Apply(Adjustment { correction: Correction::Step { .. }, .. }));
+            if moves && self.outputs.iter().any(is_step) {
+                // That was reckoned from where the clock is before the step that is to be made: with it the way would be gone twice.
+                return;
             }
+            self.totals.slews += u64::from(moves && matches!(adjustment.correction, Correction::Slew { .. }));
             self.outputs.push_back(Output::Apply(adjustment));
         }
     }

@@ -176,3 +176,26 @@ fn a_reading_of_another_age_tells_nothing() {
     agent.handle(at(1.0), Input::Reading { source: SourceId(0), result: Ok(torn(1.0, 0.25, 100)) });
     assert_eq!(source(&agent, 0, 1.0).samples, 1);
 }
+
+#[test]
+fn a_foreign_step_is_undone_once_though_more_is_heard_before() {
+    let mut agent = agent(&["refclock PHC /dev/ptp0 poll 0"]);
+    read(&mut agent, 1, &[200; 5]);
+    let by = Offset::from_seconds(-746.0);
+    let course = Course { at: at(6.0), time: agent.core().line().at(at(6.0)) + by, ..*agent.core().course() };
+    agent.handle(at(6.0), Input::Signal(Signal::ClockSet { by, course }));
+    // The executor tells all that it sees before it steps the clock.
+    agent.handle(at(6.0), Input::Reading { source: SourceId(0), result: Ok(torn(6.0, 0.25, 200)) });
+    agent.handle(at(6.0), Input::Timer);
+    let moves: Vec<f64> = outputs(&mut agent)
+        .iter()
+        .filter_map(|output| match output {
+            Output::Apply(Adjustment { correction: Correction::Step { offset, .. } | Correction::Slew { offset, .. }, .. }) => {
+                Some(offset.seconds())
+            }
+            _ => None,
+        })
+        .filter(|offset| offset.abs() > 1e-3)
+        .collect();
+    assert!(matches!(moves[..], [way] if (way - 746.0).abs() < 1e-3), "{moves:?}");
+}
