@@ -385,6 +385,7 @@ impl Core {
             ForeignStep::Accept => {
                 self.line = self.line.shifted(Offset::from_seconds(-remaining));
                 self.line_bound = self.line_bound.widened(Offset::from_seconds(remaining).abs());
+                self.expect_no_leap();
                 // Where the clock is counts, not how fast it was made to run.
                 self.plain()
             }

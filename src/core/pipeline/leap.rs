@@ -36,6 +36,11 @@ impl Core {
         self.leap.due.map_or(Leap::Normal, |due| due.1)
     }
 
+    /// Somebody set the clock, and that is to count: whether a leap second lies between was decided with it.
+    pub(super) const fn expect_no_leap(&mut self) {
+        self.leap.due = None;
+    }
+
     /// Relabels everything when the leap second has come: to be called before anything else is judged.
     pub fn pass_leap(&mut self, now: Instant) {
         let Some((end, leap)) = self.leap.due else { return };

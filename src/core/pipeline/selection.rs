@@ -247,10 +247,12 @@ impl Core {
         self.sources.iter().find(|s| s.id == id).and_then(|s| s.counts_as)
     }
 
-    /// A leap second is believed when more than half of the truechimers announce it. Most devices cannot: their silence is no vote.
+    /// A leap second is believed when more than half of the truechimers announce it, or of those with `trust`. Most devices cannot: their silence is no
+    /// vote.
     pub(super) fn majority_leap(&self) -> Leap {
-        let leaps =
-            || self.survivors().filter_map(|s| Some((s.local, s.last?.leap))).filter(|(local, leap)| !local || *leap != Leap::Normal);
+        let trusted = self.survivors().any(|s| s.options.trust);
+        let heard = || self.survivors().filter(|s| s.options.trust || !trusted);
+        let leaps = || heard().filter_map(|s| Some((s.local, s.last?.leap))).filter(|(local, leap)| !local || *leap != Leap::Normal);
         let votes = |leap| leaps().filter(|l| l.1 == leap).count();
         let all = leaps().count();
         if 2 * votes(Leap::Insert) > all {
