@@ -44,6 +44,8 @@ const UNATTENDED: f64 = 10.0;
 /// measured.
 const OLDEST: Offset = Offset::from_nanos(86_400_000_000_000);
 const NEWEST: Offset = Offset::from_nanos(-1_000_000_000);
+/// A source that is not followed is heeded where the bound should grow faster by so much.
+const DOUBT: f64 = 2.0;
 /// The smallest time for which a new growth rate of the bound is stated while nothing is measured.
 const RESTATE: Duration = Duration::from_secs(32);
 
@@ -435,7 +437,7 @@ impl Core {
         let heard = measured
             .is_none_or(|id| self.sources.iter().any(|s| s.id == id && matches!(s.state, SourceState::Selected | SourceState::Combined)));
         if !heard && self.status == Status::Synchronised && self.reference.is_some_and(|r| r.source == best_id) {
-            return None;
+            return self.heed_doubt(now, (low, high));
         }
         let combined = self.combine(now, origin);
         let frequency = combined.frequency.clamp(-self.options.max_drift.ratio(), self.options.max_drift.ratio());
@@ -460,6 +462,18 @@ impl Core {
         self.set_status(now, Status::Synchronised);
         let occasion = if recovered { Occasion::Restore } else { Occasion::Update };
         Some(self.correct(occasion, remaining))
+    }
+
+    /// Who is not followed may still have seen that the truth leaves the line faster than was said.
+    fn heed_doubt(&mut self, now: Instant, (low, high): (f64, f64)) -> Option<Correction> {
+        let growth = self.growth_of(self.line.frequency().ratio(), now);
+        if growth.ppm() < DOUBT * self.line_bound.growth.ppm() {
+            return None;
+        }
+        let error = self.line_bound.at(now).max(duration(high.max(-low).max(0.0) + 1e-9));
+        self.line_bound = Bound { as_of: now, error, growth };
+        self.learned_growth = growth;
+        Some(Correction::Hold)
     }
 
     fn correct(&mut self, occasion: Occasion, remaining: f64) -> Correction {

@@ -181,3 +181,24 @@ fn servers_announce_the_leap_second_of_a_clock_that_cannot() {
         });
     }
 }
+
+#[test]
+fn a_clock_that_is_not_followed_makes_the_bound_grow_too() {
+    // Both clocks see another rate in the same second; a server that was asked long before does not.
+    let scenario =
+        guest(&["refclock PHC /dev/ptp0 poll 0 prefer", "refclock PHC /dev/ptp1 poll 0", "server 10.0.0.1 iburst minpoll 6 maxpoll 6"])
+            .phc(phc())
+            .phc(phc())
+            .server(truthful(), link_local())
+            .at(1000.5, Action::Retune { guest: 0, frequency: -4.5e-5 });
+    for_seeds(&scenario, |world| {
+        world.run_until(1000.9);
+        world.reset_statistics();
+        for quarter in 0..40 {
+            // From the first reading after it on.
+            world.run_until(1001.05 + 0.25 * f64::from(quarter));
+            let bound = world.agent().core().bounds(world.now()).0.at(world.now()).as_secs_f64();
+            assert!(world.line_error().abs() <= bound, "{} s off, the bound is {bound}", world.line_error());
+        }
+    });
+}

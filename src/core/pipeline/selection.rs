@@ -210,7 +210,6 @@ impl Core {
     pub(super) fn combine(&self, now: Instant, origin: Timestamp) -> Combined {
         let (mut weights, mut phase, mut variance) = (0.0, 0.0, 0.0);
         let (mut frequency_weights, mut frequency, mut wander2) = (0.0, 0.0, 0.0_f64);
-        let mut rates: ArrayVec<(f64, f64), VOTERS> = ArrayVec::new();
         for source in self.sources.iter().filter(|s| matches!(s.state, SourceState::Selected | SourceState::Combined)) {
             let claim = claim(source, origin, now);
             let sigma = source.filter.sigma(now).max(1e-10);
@@ -226,19 +225,26 @@ impl Core {
             wander2 = wander2.max(source.filter.wander2());
         }
         let frequency = frequency / frequency_weights;
-        let trusted = self.voters().any(|s| s.options.trust);
-        for source in self.voters().filter(|s| s.options.trust || !trusted) {
-            // Of more than so many the first say enough.
-            let _ = rates.try_push((source.filter.frequency().0, source.filter.growth(now).ratio()));
-        }
         Combined {
             phase: phase / weights,
             sigma: variance.sqrt() / weights,
             frequency,
             skew: (1.0 / frequency_weights).sqrt(),
             wander2,
-            growth: Ppm::from_ratio(growth_of(frequency, &mut rates)),
+            growth: self.growth_of(frequency, now),
         }
+    }
+
+    /// How fast the truth can leave a line of this frequency: as each voter says, the line may be as wrong as it is away from the
+    /// source and the source from the truth. If more than half of them are right, so is at least one up to the middle.
+    pub(super) fn growth_of(&self, frequency: f64, now: Instant) -> Ppm {
+        let trusted = self.voters().any(|s| s.options.trust);
+        let voters = self.voters().filter(|s| s.options.trust || !trusted);
+        // Of more than so many the first say enough.
+        let mut rates: ArrayVec<f64, VOTERS> =
+            voters.map(|s| (s.filter.frequency().0 - frequency).abs() + s.filter.growth(now).ratio()).take(VOTERS).collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        Ppm::from_ratio(rates.get(rates.len().saturating_sub(1) / 2).copied().unwrap_or(f64::INFINITY))
     }
 
     /// The timescale that a source of unknown timescale counts as since it agreed with another, and which that was.
@@ -287,16 +293,6 @@ impl Tracked {
     pub(super) const fn is_survivor(&self) -> bool {
         matches!(self.state, SourceState::Selected | SourceState::Combined | SourceState::NotPreferred | SourceState::Outclassed)
     }
-}
-
-/// How fast the truth can leave a line of this frequency: as each voter says, the line may be as wrong as it is away from the
-/// source and the source from the truth. If more than half of them are right, so is at least one up to the middle.
-fn growth_of(frequency: f64, rates: &mut [(f64, f64)]) -> f64 {
-    for rate in rates.iter_mut() {
-        rate.1 += (rate.0 - frequency).abs();
-    }
-    rates.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
-    rates.get(rates.len().saturating_sub(1) / 2).map_or(f64::INFINITY, |rate| rate.1)
 }
 
 /// The estimates of all combined sources in one.
