@@ -357,13 +357,15 @@ impl Witness {
         let began = sample.at - sample.delay / 2;
         let straddles = self.paused.is_some_and(|raw| began <= raw);
         let false_leap = matches!(sample.leap, Leap::Insert | Leap::Delete) && world.outside.calendar.makes(taken) != sample.leap;
+        // Who keeps UTC announces what a smeared truth does not make: that is right of it, and no help.
+        let of_utc = false_leap && world.outside.calendar.announced(taken) == sample.leap;
         let own = self.own_error(world, machine, source.who, sample, taken);
         let truthful = error.abs() <= half && own && !straddles && !false_leap;
         let steady = is_steady(world, source.who);
         self.lies += u64::from(!truthful);
         let undisturbed = world.seconds() - self.disturbed > UNDER_WAY && world.outside.calendar.is_clear(now);
         // To whom it asks too a machine says what it knows without it: on fewer witnesses.
-        if !truthful && undisturbed && !sample.asks_us && must_be_true(world, machine, source.who, &self.tai, sure, changed) {
+        if !truthful && !of_utc && undisturbed && !sample.asks_us && must_be_true(world, machine, source.who, &self.tai, sure, changed) {
             return Err(format!(
                 "a source that is right gave a sample off by {error:+.9e} s, which claims {half:.9e} s: {sample:?} (itself right: {own}, across a pause: {straddles}, false leap: {false_leap})"
             ));
