@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::selection::claim;
+use super::selection::{claim, heard};
 use super::{Core, GRACE, NEW_RATE_SIGMA, Tracked};
 use crate::core::event::{SourceId, SourceState, Status};
 use crate::units::{Bound, Instant, Offset, Ppm};
@@ -110,9 +110,8 @@ impl Core {
     fn is_refuted(&self, now: Instant, since: Option<Instant>) -> bool {
         let (origin, half) = (self.line.at(now), self.line_bound.at(now).as_secs_f64());
         let voting = |s: &&Tracked| !s.options.noselect && s.reachable && s.synchronised && !s.stopped && s.filter.is_set();
-        let trusted = self.sources.iter().any(|s| voting(&s) && s.options.trust);
         let (mut jumped, mut steady, mut servers) = (0_usize, 0_usize, 0_usize);
-        for voter in self.sources.iter().filter(voting).filter(|s| s.options.trust || !trusted) {
+        for voter in heard(self.sources.iter().filter(voting)) {
             let lately = voter.jumped.is_some_and(|at| now <= at + TOGETHER);
             if lately && !claim(voter, origin, now).meets(-half, half) {
                 jumped += 1;

@@ -99,8 +99,7 @@ impl Core {
         let origin = self.line.at(now);
         let mut claims = std::mem::take(&mut self.claims);
         claims.clear();
-        let trusted = self.voters().any(|s| s.options.trust);
-        claims.extend(self.voters().filter(|s| (s.options.trust || !trusted) && !asks_us(s)).map(|s| claim(s, origin, now)));
+        claims.extend(heard(self.voters()).filter(|s| !asks_us(s)).map(|s| claim(s, origin, now)));
         self.claims = claims;
         intersect(&self.claims, &mut self.scratch).map(|agreed| (agreed.possible_low, agreed.possible_high))
     }
@@ -108,11 +107,9 @@ impl Core {
     /// What a majority of the candidates says.
     fn agree(&mut self, now: Instant) -> Option<Agreement> {
         let origin = self.line.at(now);
-        let trusted = self.sources.iter().any(|s| s.state == SourceState::Selected && s.options.trust);
         self.claims.clear();
-        for source in self.sources.iter().filter(|s| s.state == SourceState::Selected && (s.options.trust || !trusted)) {
-            self.claims.push(claim(source, origin, now));
-        }
+        let candidates = self.sources.iter().filter(|s| s.state == SourceState::Selected);
+        self.claims.extend(heard(candidates).map(|s| claim(s, origin, now)));
         intersect(&self.claims, &mut self.scratch)
     }
 
@@ -238,11 +235,9 @@ impl Core {
     /// How fast the truth can leave a line of this frequency: as each voter says, the line may be as wrong as it is away from the
     /// source and the source from the truth. If more than half of them are right, so is at least one up to the middle.
     pub(super) fn growth_of(&self, frequency: f64, now: Instant) -> Ppm {
-        let trusted = self.voters().any(|s| s.options.trust);
-        let voters = self.voters().filter(|s| s.options.trust || !trusted);
         // Of more than so many the first say enough.
         let mut rates: ArrayVec<f64, VOTERS> =
-            voters.map(|s| (s.filter.frequency().0 - frequency).abs() + s.filter.growth(now).ratio()).take(VOTERS).collect();
+            heard(self.voters()).map(|s| (s.filter.frequency().0 - frequency).abs() + s.filter.growth(now).ratio()).take(VOTERS).collect();
         rates.sort_unstable_by(f64::total_cmp);
         Ppm::from_ratio(rates.get(rates.len().saturating_sub(1) / 2).copied().unwrap_or(f64::INFINITY))
     }
@@ -256,11 +251,10 @@ impl Core {
     /// A leap second is believed when more than half of the truechimers announce it, or of those with `trust`. Most devices cannot: their silence is no
     /// vote.
     pub(super) fn majority_leap(&self) -> Leap {
-        let trusted = self.survivors().any(|s| s.options.trust);
-        let heard = || self.survivors().filter(|s| s.options.trust || !trusted);
-        let leaps = || heard().filter_map(|s| Some((s.local, s.last?.leap))).filter(|(local, leap)| !local || *leap != Leap::Normal);
-        let votes = |leap| leaps().filter(|l| l.1 == leap).count();
-        let all = leaps().count();
+        let leaps =
+            heard(self.survivors()).filter_map(|s| Some((s.local, s.last?.leap))).filter(|(local, leap)| !local || *leap != Leap::Normal);
+        let votes = |leap| leaps.clone().filter(|l| l.1 == leap).count();
+        let all = leaps.clone().count();
         if 2 * votes(Leap::Insert) > all {
             Leap::Insert
         } else if 2 * votes(Leap::Delete) > all {
@@ -271,12 +265,12 @@ impl Core {
     }
 
     /// Those whose claims were weighed; falsetickers voted too.
-    fn voters(&self) -> impl Iterator<Item = &Tracked> {
+    fn voters(&self) -> impl Iterator<Item = &Tracked> + Clone {
         use SourceState::{Combined, Falseticker, NotPreferred, Outclassed, Selected};
         self.sources.iter().filter(|s| matches!(s.state, Combined | Falseticker | NotPreferred | Outclassed | Selected))
     }
 
-    fn survivors(&self) -> impl Iterator<Item = &Tracked> {
+    fn survivors(&self) -> impl Iterator<Item = &Tracked> + Clone {
         self.sources.iter().filter(|s| s.is_survivor())
     }
 }
@@ -304,6 +298,12 @@ pub(super) struct Combined {
     /// Of the most restless source.
     pub(super) wander2: f64,
     pub(super) growth: Ppm,
+}
+
+/// Where some have `trust`, nobody else is heard.
+pub(super) fn heard<'a>(sources: impl Iterator<Item = &'a Tracked> + Clone) -> impl Iterator<Item = &'a Tracked> + Clone {
+    let trusted = sources.clone().any(|s| s.options.trust);
+    sources.filter(move |s| s.options.trust || !trusted)
 }
 
 /// What a source vouches for, root distance included, as seconds ahead of `origin` at `now`.
